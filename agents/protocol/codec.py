@@ -67,7 +67,9 @@ def decode_frame(text: str | bytes, messages: dict[str, type[Payload]]) -> Frame
         raise FrameError("a frame is a JSON object")
     frame_id = value.get("id")
     if not isinstance(frame_id, str) or not 0 < len(frame_id) <= 64:
-        raise MessageError(frame_id=None, code="invalid", detail="id: expected a string of 1 to 64 characters")
+        raise MessageError(
+            frame_id=None, code="invalid", detail="id: expected a string of 1 to 64 characters"
+        )
     kind = value.get("kind")
     timestamp = value.get("timestamp")
     if not isinstance(kind, str):

@@ -321,6 +321,5 @@ AGENT_MESSAGES: Final[dict[str, type[Payload]]] = {
     for message in (Register, Heartbeat, Ready, Accepted, Report, Output, Log, CommandResult)
 }
 SERVER_MESSAGES: Final[dict[str, type[Payload]]] = {
-    message.KIND: message
-    for message in (Registered, Lease, Dispatch, Cancel, Command, Ack, Nack, Goodbye)
+    message.KIND: message for message in (Registered, Lease, Dispatch, Cancel, Command, Ack, Nack, Goodbye)
 }

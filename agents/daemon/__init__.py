@@ -1,0 +1,1 @@
+"""The agent daemon: runs on worker machines, imports no Django."""

@@ -1,0 +1,34 @@
+"""What can go wrong with agents; the docstring is the default message."""
+
+
+class AgentError(Exception):
+    """The agent cannot do that."""
+
+    code = "invalid"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+
+class AgentAlreadyExists(AgentError):
+    """An agent with this id or name exists already."""
+
+    code = "already_exists"
+
+
+class AgentOffline(AgentError):
+    """The agent is offline."""
+
+    code = "agent_offline"
+
+
+class AgentTimeout(AgentError):
+    """The agent did not answer in time."""
+
+    code = "agent_timeout"
+
+
+class TokenRefused(AgentError):
+    """The agent token is missing, unknown or revoked."""
+
+    code = "token_refused"

@@ -1,0 +1,107 @@
+"""Agents, the daemons on worker machines, and the tokens that prove who they are."""
+
+import uuid_utils.compat
+from django.db import models
+from django.db.models import F, Func, Q
+from django.utils.translation import gettext_lazy as _
+
+
+class AgentStatus(models.TextChoices):
+    CONNECTING = "connecting", _("connecting")
+    ONLINE = "online", _("online")
+    IDLE = "idle", _("idle")
+    BUSY = "busy", _("busy")
+    DRAINING = "draining", _("draining")
+    DISCONNECTING = "disconnecting", _("disconnecting")
+    OFFLINE = "offline", _("offline")
+    ERROR = "error", _("error")
+
+
+CONNECTED_STATUSES = (AgentStatus.ONLINE, AgentStatus.IDLE, AgentStatus.BUSY, AgentStatus.DRAINING)
+
+
+class Agent(models.Model):
+    """A daemon on one machine. What it says of itself and what operators say of it are kept apart."""
+
+    id = models.UUIDField(primary_key=True, default=uuid_utils.compat.uuid7)
+    name = models.CharField(_("name"), max_length=255)
+    description = models.TextField(_("description"), blank=True, default="")
+    address = models.CharField(_("address"), max_length=255, blank=True, default="")
+    hostname = models.CharField(_("host name"), max_length=255, blank=True, default="")
+    version = models.CharField(_("version"), max_length=64, blank=True, default="")
+    enabled = models.BooleanField(_("enabled"), default=True)
+    status = models.CharField(
+        _("status"), max_length=16, choices=AgentStatus.choices, default=AgentStatus.OFFLINE
+    )
+    assigned_labels = models.JSONField(_("labels set by operators"), default=dict, blank=True)
+    reported_labels = models.JSONField(_("labels reported by the agent"), default=dict, blank=True)
+    labels = models.GeneratedField(
+        verbose_name=_("labels"),
+        expression=Func(
+            F("reported_labels"), F("assigned_labels"), template="(%(expressions)s)", arg_joiner=" || "
+        ),
+        output_field=models.JSONField(),
+        db_persist=True,
+    )
+    capabilities = models.JSONField(_("capabilities"), default=dict, blank=True)
+    metrics = models.JSONField(_("metrics"), default=dict, blank=True)
+    running_tasks = models.PositiveIntegerField(_("running"), default=0)
+    success_tasks = models.PositiveBigIntegerField(default=0)
+    failure_tasks = models.PositiveBigIntegerField(default=0)
+    response_ms_total = models.FloatField(default=0)
+    consecutive_failures = models.PositiveIntegerField(default=0)
+    last_failure_at = models.DateTimeField(null=True, blank=True)
+    last_heartbeat_at = models.DateTimeField(_("last heartbeat"), null=True, blank=True)
+    connected_at = models.DateTimeField(_("connected since"), null=True, blank=True)
+    archived_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name = _("agent")
+        verbose_name_plural = _("agents")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["name"], condition=Q(archived_at__isnull=True), name="agent_name_unique"
+            ),
+            models.CheckConstraint(condition=~Q(name=""), name="agent_name_not_empty"),
+            models.CheckConstraint(condition=Q(status__in=AgentStatus.values), name="agent_status_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def capacity(self) -> int:
+        """Attempts that the agent runs at once, by its own word."""
+        return int(self.capabilities.get("max_concurrent_tasks", 0))
+
+    @property
+    def statistics(self) -> dict[str, object]:
+        """Return the counters of finished attempts, in the shape of the REST contract."""
+        total = self.success_tasks + self.failure_tasks
+        return {
+            "success_tasks": self.success_tasks,
+            "failure_tasks": self.failure_tasks,
+            "total_tasks": total,
+            "avg_response_ms": round(self.response_ms_total / total, 3) if total else 0.0,
+            "last_failure_at": self.last_failure_at,
+            "consecutive_failures": self.consecutive_failures,
+        }
+
+
+class AgentToken(models.Model):
+    """A secret that an agent shows when it connects; only its SHA-256 is stored."""
+
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="tokens")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("agent token")
+        verbose_name_plural = _("agent tokens")
+
+    def __str__(self) -> str:
+        return f"{self.agent_id} {self.digest[:8]}"

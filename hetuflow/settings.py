@@ -1,0 +1,207 @@
+"""Django settings, all from the environment; every default suits one machine.
+
+The variables are listed in `docs/operations.md`. What a process needs and nobody gave it (secret key,
+address of the embedded database) lies in the data folder, so that every command finds the installation
+that `make run` made.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+from environs import Env
+
+from hetuflow import __version__
+from hetuflow.secret_key import read_or_create_secret_key
+
+env = Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env.str("HETUFLOW_DATA_DIR", "") or BASE_DIR / ".hetuflow").absolute()
+
+# --- mode and secrets ---------------------------------------------------------------------------------
+
+PRODUCTION = env.str("HETUFLOW_ENV", "local") == "production"
+DEBUG = env.bool("HETUFLOW_DEBUG", False)
+ALLOWED_HOSTS = env.list("HETUFLOW_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+SECRET_KEY = env.str("HETUFLOW_SECRET_KEY", "")
+if PRODUCTION:
+    if DEBUG:
+        raise ImproperlyConfigured("HETUFLOW_DEBUG must be off when HETUFLOW_ENV=production")
+    if len(SECRET_KEY) < 32:
+        raise ImproperlyConfigured(
+            "HETUFLOW_SECRET_KEY must be set to at least 32 random characters when HETUFLOW_ENV=production"
+        )
+    if "*" in ALLOWED_HOSTS:
+        raise ImproperlyConfigured("HETUFLOW_ALLOWED_HOSTS must not hold * when HETUFLOW_ENV=production")
+elif not SECRET_KEY:
+    SECRET_KEY = read_or_create_secret_key(DATA_DIR)
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("HETUFLOW_TRUSTED_ORIGINS", [])
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("HETUFLOW_HTTPS", False)
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# --- applications -------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "hetuflow",
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "drf_standardized_errors",
+    "knox",
+    "agents",
+    "scheduling",
+    "gateway",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "hetuflow.urls"
+ASGI_APPLICATION = "hetuflow.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = "admin:login"
+
+# --- database -----------------------------------------------------------------------------------------
+
+# The embedded cluster writes its address here while it runs (hetuflow.embedded_postgres).
+_address_file = DATA_DIR / "database_url"
+DATABASE_URL = env.str("DATABASE_URL", "") or (
+    _address_file.read_text().strip() if _address_file.is_file() else "postgresql:///hetuflow"
+)
+_database: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL))
+_database |= {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0}
+_options = _database.setdefault("OPTIONS", {})
+DATABASES = {"default": _database}
+# No statement and no open transaction may hold the claim back for longer than an operator would wait.
+_options["options"] = (
+    f"-c statement_timeout={env.int('HETUFLOW_STATEMENT_TIMEOUT_MS', 30_000)}"
+    " -c idle_in_transaction_session_timeout=30000 -c lock_timeout=15000 -c timezone=UTC"
+)
+_options["application_name"] = "hetuflow"
+_options["connect_timeout"] = 5
+DATABASE_POOL_SIZE = env.int("HETUFLOW_DATABASE_POOL_SIZE", 16)
+# Commands that do one thing and end need one connection, and an error at once where there is none.
+_one_off = "pytest" in sys.modules or (
+    Path(sys.argv[0]).name == "manage.py" and sys.argv[1:2] not in (["server"], ["scheduler"])
+)
+if DATABASE_POOL_SIZE > 0 and not _one_off:
+    _options["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+# --- API ----------------------------------------------------------------------------------------------
+
+APPEND_SLASH = True
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "hetuflow.api.BearerTokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["hetuflow.api.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": [
+        "rest_framework.renderers.JSONRenderer",
+        "rest_framework.renderers.BrowsableAPIRenderer",
+    ],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "hetuflow.api.exception_handler",
+    "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
+}
+DRF_STANDARDIZED_ERRORS = {"ENABLE_IN_DEBUG_FOR_UNHANDLED_EXCEPTIONS": True}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Hetuflow",
+    "DESCRIPTION": "Jobs, schedules, tasks and the agents that run them.",
+    "VERSION": __version__,
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+REST_KNOX = {"TOKEN_TTL": None, "AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": "hfu_"}
+
+# --- time, language, static files ---------------------------------------------------------------------
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = True
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LOCALE_PATHS = [BASE_DIR / "hetuflow" / "locale"]
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+UNFOLD = {
+    "SITE_TITLE": "Hetuflow",
+    "SITE_HEADER": "Hetuflow",
+    "SITE_SYMBOL": "schedule",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+}
+
+# --- Hetuflow -----------------------------------------------------------------------------------------
+
+# What agents are told when they register; see docs/protocol.md.
+HETUFLOW_HEARTBEAT_SECS = env.float("HETUFLOW_HEARTBEAT_SECS", 5.0)
+HETUFLOW_LEASE_SECS = env.float("HETUFLOW_LEASE_SECS", 30.0)
+HETUFLOW_LEAD_SECS = env.float("HETUFLOW_LEAD_SECS", 2.0)
+HETUFLOW_KILL_GRACE_SECS = env.float("HETUFLOW_KILL_GRACE_SECS", 10.0)
+HETUFLOW_MAX_CHUNK_BYTES = env.int("HETUFLOW_MAX_CHUNK_BYTES", 128 * 1024)
+# How far ahead instants become tasks, and how far back an outage is made good.
+HETUFLOW_PLANNING_HORIZON_SECS = env.float("HETUFLOW_PLANNING_HORIZON_SECS", 15.0)
+HETUFLOW_CATCH_UP_SECS = env.float("HETUFLOW_CATCH_UP_SECS", 7 * 86_400.0)
+# The pump looks at the database at least this often; hints make it look at once.
+HETUFLOW_POLL_SECS = env.float("HETUFLOW_POLL_SECS", 2.0)
+HETUFLOW_ALLOWED_ENVIRONMENT: list[str] = env.list("HETUFLOW_ALLOWED_ENVIRONMENT", [])
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("HETUFLOW_LOG_LEVEL", "INFO")},
+    "loggers": {"daphne": {"level": "WARNING"}, "django.channels.server": {"level": "WARNING"}},
+}

@@ -1,0 +1,41 @@
+"""What the scheduling services refuse; the docstring is the default message."""
+
+
+class SchedulingError(Exception):
+    """The request cannot be carried out."""
+
+    code = "invalid"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+
+class InvalidField(SchedulingError):
+    """Some fields are not valid; `errors` maps each to what is wrong with it."""
+
+    def __init__(self, errors: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {message}" for name, message in errors.items()))
+        self.errors = errors
+
+
+class InvalidState(SchedulingError):
+    """The current state forbids this."""
+
+    code = "invalid_state"
+
+    def __init__(self, *, action: str, current: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(
+            f"Cannot {action}: the current state is {current}; allowed from {', '.join(map(str, allowed))}."
+        )
+
+
+class JobDisabled(SchedulingError):
+    """The job is disabled; enable it, or trigger it with "force": true."""
+
+    code = "invalid_state"
+
+
+class AlreadyExists(SchedulingError):
+    """An object with this name exists already."""
+
+    code = "already_exists"

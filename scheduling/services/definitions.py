@@ -1,0 +1,232 @@
+"""Create and change jobs and schedules: the one place that decides whether a definition is sound."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from scheduling import hints
+from scheduling.environment import environment_problem
+from scheduling.errors import AlreadyExists, InvalidField
+from scheduling.models import Job, Route, Schedule, ScheduleKind, ScheduleStatus, Task
+from scheduling.recurrence import Recurrence, RecurrenceError, next_after, validate
+from scheduling.services import lifecycle
+from scheduling.states import TaskStatus
+from scheduling.task_config import TaskConfig, TaskConfigError, clean_task_config, load_task_config
+
+# How a kind of command takes a script as an argument; the others take no script.
+_SCRIPT_FLAGS: Final = {"bash": "-c", "sh": "-c", "python": "-c", "node": "-e"}
+_JOB_FIELDS: Final = frozenset(
+    {"namespace", "name", "description", "command", "environment", "config", "enabled", "tags"}
+)
+SUPPORTED_KINDS: Final = (ScheduleKind.CRON, ScheduleKind.INTERVAL, ScheduleKind.ONCE)
+_RECURRENCE_FIELDS: Final = ("kind", "cron_expression", "interval_secs", "timezone", "start_time", "end_time")
+
+
+def create_job(*, by: str = "", **fields: Any) -> Job:
+    """Create and return a job; `fields` are those of the REST entity.
+
+    Raises InvalidField with a message for each bad field, AlreadyExists where the name is taken.
+    """
+    job = Job(created_by=by)
+    return _save_job(job, fields, by=by)
+
+
+def update_job(*, job_id: int, now: datetime, by: str = "", **fields: Any) -> Job:
+    """Change the given fields of a job, and those of `config` one by one, and return it.
+
+    Tasks that are planned already keep the configuration they were planned with; disabling cancels those
+    that no agent has yet. Locks the job. Raises what `create_job` does, and Job.DoesNotExist.
+    """
+    with transaction.atomic():
+        job = Job.objects.present().select_for_update().get(pk=job_id)
+        if isinstance(fields.get("config"), Mapping):
+            fields["config"] = {**job.config, **fields["config"]}
+        was_enabled = job.enabled
+        job = _save_job(job, fields, by=by)
+        if was_enabled and not job.enabled:
+            lifecycle.skip_disabled_tasks(job_id=job.pk, now=now)
+        return job
+
+
+def archive_job(*, job_id: int, now: datetime) -> None:
+    """Take a job out of every list and stop its schedules; its history stays. Raises Job.DoesNotExist."""
+    with transaction.atomic():
+        job = Job.objects.present().select_for_update().get(pk=job_id)
+        Job.objects.filter(pk=job.pk).update(archived_at=now, enabled=False, updated_at=now)
+        Schedule.objects.filter(job=job, archived_at__isnull=True).update(
+            archived_at=now, status=ScheduleStatus.DISABLED, next_run_at=None, updated_at=now
+        )
+        lifecycle.skip_disabled_tasks(job_id=job.pk, now=now, include_manual=True)
+
+
+def create_schedule(*, job: Job, now: datetime, **fields: Any) -> Schedule:
+    """Create and return a schedule of `job`, planned from `now` on. Raises InvalidField."""
+    schedule = Schedule(job=job)
+    return _save_schedule(schedule, fields, now=now)
+
+
+def update_schedule(*, schedule_id: int, now: datetime, **fields: Any) -> Schedule:
+    """Change the given fields of a schedule and plan anew from `now`; return it.
+
+    Planned tasks that no agent has yet are withdrawn, so that the new times replace the old ones; those of
+    the past stay. Locks the schedule. Raises InvalidField and Schedule.DoesNotExist.
+    """
+    with transaction.atomic():
+        schedule = Schedule.objects.present().select_for_update().get(pk=schedule_id)
+        return _save_schedule(schedule, fields, now=now)
+
+
+def archive_schedule(*, schedule_id: int, now: datetime) -> None:
+    """Delete a schedule, or where tasks refer to it, archive it. Raises Schedule.DoesNotExist."""
+    with transaction.atomic():
+        schedule = Schedule.objects.present().select_for_update().get(pk=schedule_id)
+        _withdraw_planned(schedule, now=now)
+        if schedule.tasks.exists():
+            Schedule.objects.filter(pk=schedule.pk).update(
+                archived_at=now, status=ScheduleStatus.DISABLED, next_run_at=None, updated_at=now
+            )
+        else:
+            schedule.delete()
+
+
+def recurrence_of(schedule: Schedule) -> Recurrence:
+    """Return the pure rule that `schedule` states."""
+    return Recurrence(**{name: getattr(schedule, name) for name in _RECURRENCE_FIELDS})
+
+
+def route_for(*, config: TaskConfig, job_id: int | None) -> Route:
+    """Return the queue for tasks with this configuration, made where it is missing.
+
+    `job_id` is given for a job with a limit, which has queues of its own.
+    """
+    limited_job = job_id if config.concurrency_limit is not None else None
+    parts = json.dumps([config.cmd, config.labels, limited_job], sort_keys=True)
+    key = hashlib.sha256(parts.encode()).hexdigest()
+    route, _created = Route.objects.get_or_create(
+        key=key, defaults={"cmd": config.cmd, "labels": config.labels, "job_id": limited_job}
+    )
+    return route
+
+
+def effective_config(*, config: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """Return the configuration that tasks carry: a job's script becomes the arguments where it has none."""
+    if command and not config["args"]:
+        return {**config, "args": [_SCRIPT_FLAGS[config["cmd"]], command]}
+    return dict(config)
+
+
+def _save_job(job: Job, fields: Mapping[str, Any], *, by: str) -> Job:
+    errors: dict[str, str] = dict.fromkeys(fields.keys() - _JOB_FIELDS, "unknown field")
+    for name in fields.keys() & _JOB_FIELDS:
+        setattr(job, name, fields[name])
+    problem = environment_problem(job.environment, allowed=settings.HETUFLOW_ALLOWED_ENVIRONMENT)
+    if problem:
+        errors["environment"] = problem
+    errors |= _text_problems(job)
+    try:
+        job.config = clean_task_config(job.config)
+    except TaskConfigError as error:
+        errors |= {f"config.{name}".rstrip("."): message for name, message in error.errors.items()}
+    else:
+        if job.command and not job.config["args"] and job.config["cmd"] not in _SCRIPT_FLAGS:
+            errors["command"] = (
+                f"{job.config['cmd']} takes no script; give config.args, or use {', '.join(_SCRIPT_FLAGS)}"
+            )
+    if errors:
+        raise InvalidField(errors)
+    return _write_job(job, by=by)
+
+
+def _write_job(job: Job, *, by: str) -> Job:
+    config = load_task_config(job.config)
+    job.task_config = effective_config(config=job.config, command=job.command)
+    job.max_concurrency = config.concurrency_limit
+    job.updated_by = by
+    try:
+        with transaction.atomic():
+            if job.pk is None:
+                # A limited job's queue names the job, so the job comes first, on the shared queue.
+                job.route = route_for(config=config, job_id=None)
+                job.save(force_insert=True)
+            job.route = route_for(config=config, job_id=job.pk)
+            job.save(force_update=True)
+    except IntegrityError as error:
+        if "job_name_unique_in_namespace" in str(error):
+            raise AlreadyExists(
+                f"A job {job.name!r} exists already in namespace {job.namespace!r}."
+            ) from error
+        raise
+    return job
+
+
+def _text_problems(job: Job) -> dict[str, str]:
+    errors = {}
+    for name in ("namespace", "name"):
+        value = getattr(job, name)
+        if not isinstance(value, str) or not value.strip() or len(value) > 255 or "\x00" in value:
+            errors[name] = "expected 1 to 255 characters"
+    for name in ("description", "command"):
+        value = getattr(job, name)
+        if not isinstance(value, str) or "\x00" in value or len(value) > 65_536:
+            errors[name] = "expected text of at most 65536 characters"
+    if not isinstance(job.tags, list) or not all(
+        isinstance(tag, str) and len(tag) <= 255 for tag in job.tags
+    ):
+        errors["tags"] = 'expected a list of strings such as ["nightly"]'
+    return errors
+
+
+def _save_schedule(schedule: Schedule, fields: Mapping[str, Any], *, now: datetime) -> Schedule:
+    for name, value in fields.items():
+        setattr(schedule, name, value)
+    if schedule.kind not in SUPPORTED_KINDS:
+        raise InvalidField({"kind": f"{schedule.kind!r} cannot be planned; use {', '.join(SUPPORTED_KINDS)}"})
+    try:
+        validate(recurrence_of(schedule))
+    except RecurrenceError as error:
+        raise InvalidField({error.field: str(error)}) from error
+    for name, least in (("jitter_secs", 0), ("max_count", 1)):
+        value = getattr(schedule, name)
+        if value is not None and not least <= value <= 2**31 - 1:
+            raise InvalidField({name: f"expected a whole number from {least}"})
+    with transaction.atomic():
+        if schedule.pk is not None:
+            _withdraw_planned(schedule, now=now)
+        schedule.planned_until = now
+        schedule.problem = ""
+        _set_next_run(schedule, now=now)
+        schedule.save()
+        hints.tasks_became_claimable()
+    return schedule
+
+
+def _set_next_run(schedule: Schedule, *, now: datetime) -> None:
+    """Set the next instant, and with it the status that follows from there being none."""
+    schedule.next_run_at = None
+    if schedule.status == ScheduleStatus.DISABLED:
+        return
+    used_up = schedule.max_count is not None and schedule.run_count >= schedule.max_count
+    # A start in the past is no reason to run at once, but for `once` it is the only instant there is.
+    if schedule.kind == ScheduleKind.ONCE and schedule.start_time and schedule.run_count == 0:
+        schedule.next_run_at = schedule.start_time
+        schedule.planned_until = min(now, schedule.start_time - timedelta(microseconds=1))
+    elif not used_up:
+        schedule.next_run_at = next_after(recurrence_of(schedule), now)
+    has_next = schedule.next_run_at is not None
+    schedule.status = ScheduleStatus.ENABLED if has_next else ScheduleStatus.EXPIRED
+
+
+def _withdraw_planned(schedule: Schedule, *, now: datetime) -> None:
+    """Delete the schedule's tasks of the future that nothing has happened to; claimed ones are left alone."""
+    withdrawn = list(
+        Task.objects.select_for_update(skip_locked=True)
+        .filter(schedule=schedule, status=TaskStatus.PENDING, attempt_count=0, scheduled_at__gt=now)
+        .values_list("pk", flat=True)
+    )
+    deleted, _ = Task.objects.filter(pk__in=withdrawn).delete()
+    schedule.run_count = max(0, schedule.run_count - deleted)

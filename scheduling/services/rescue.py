@@ -1,0 +1,60 @@
+"""End attempts whose agent was not heard of before their lease ran out (I8).
+
+A lease can be held against an agent only while there was a server to renew it. Servers therefore keep one
+shared row alive, which says since when they have been there without a break; after an outage of servers or
+of the database every agent has `RECONNECT_GRACE_SECS` to come back before anything is called lost.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import connection
+
+from scheduling.models import Lease
+from scheduling.services import lifecycle
+
+GATEWAY_LEASE: Final = "gateway"
+SERVER_DEAD_AFTER_SECS: Final = 6.0
+RECONNECT_GRACE_SECS: Final = 30.0
+ATTEMPTS_PER_BATCH: Final = 500
+
+_KEEP_ALIVE: Final = """
+INSERT INTO scheduling_lease (name, holder, since, renewed_at) VALUES (%(name)s, %(holder)s, %(now)s, %(now)s)
+ON CONFLICT (name) DO UPDATE
+SET holder = EXCLUDED.holder, renewed_at = GREATEST(scheduling_lease.renewed_at, EXCLUDED.renewed_at),
+    since = CASE WHEN scheduling_lease.renewed_at < EXCLUDED.renewed_at - make_interval(secs => %(gap_secs)s)
+            THEN EXCLUDED.renewed_at ELSE scheduling_lease.since END
+"""
+
+
+def note_servers_alive(*, holder: str, now: datetime) -> None:
+    """Say that a server was there at `now`; called by every server every few seconds."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _KEEP_ALIVE,
+            {
+                "name": GATEWAY_LEASE,
+                "holder": holder,
+                "now": now,
+                "gap_secs": SERVER_DEAD_AFTER_SECS,
+            },
+        )
+
+
+def run_once(*, now: datetime) -> int:
+    """End every attempt that is lost by `now`; return how many. Any number of processes may race on it."""
+    if not _agents_could_renew(now=now):
+        return 0
+    lost = 0
+    while batch := lifecycle.lose_attempts(now=now, limit=ATTEMPTS_PER_BATCH):
+        lost += batch
+    return lost
+
+
+def _agents_could_renew(*, now: datetime) -> bool:
+    lease = Lease.objects.filter(pk=GATEWAY_LEASE).first()
+    return (
+        lease is not None
+        and lease.renewed_at > now - timedelta(seconds=SERVER_DEAD_AFTER_SECS)
+        and lease.since < now - timedelta(seconds=RECONNECT_GRACE_SECS)
+    )

@@ -1,0 +1,44 @@
+"""Objects for tests, made by the same services that make them in production."""
+
+import itertools
+from datetime import UTC, datetime
+from typing import Any
+
+from agents.models import Agent
+from agents.services import create_agent
+from scheduling.models import Job, Schedule, Task
+from scheduling.services.definitions import create_job, create_schedule
+from scheduling.services.manual import trigger_job
+
+NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+_numbers = itertools.count(1)
+
+
+def job(*, cmd: str = "bash", args: list[str] | None = None, **fields: Any) -> Job:
+    config = {"cmd": cmd, "args": args if args is not None else ["-c", "true"], **fields.pop("config", {})}
+    return create_job(name=fields.pop("name", f"job-{next(_numbers)}"), config=config, **fields)
+
+
+def schedule(*, now: datetime = NOW, job: Job | None = None, **fields: Any) -> Schedule:
+    if "kind" not in fields:
+        fields |= {"kind": "interval", "interval_secs": 5}
+    return create_schedule(job=job or globals()["job"](), now=now, **fields)
+
+
+def task(*, now: datetime = NOW, job: Job | None = None, **fields: Any) -> Task:
+    return trigger_job(job=job or globals()["job"](), now=now, **fields)
+
+
+def agent(
+    *, labels: dict[str, str] | None = None, commands: list[str] | None = None, slots: int = 4
+) -> Agent:
+    return create_agent(
+        name=f"agent-{next(_numbers)}",
+        reported_labels=labels or {},
+        status="idle",
+        capabilities={
+            "max_concurrent_tasks": slots,
+            "commands": commands or ["bash", "exec"],
+            "metadata": {},
+        },
+    )
