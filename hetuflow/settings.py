@@ -182,6 +182,8 @@ UNFOLD = {
 
 # --- Hetuflow -----------------------------------------------------------------------------------------
 
+HETUFLOW_VERSION = __version__
+HETUFLOW_SERVER_ADDRESS = env.str("HETUFLOW_SERVER_ADDRESS", "")
 # What agents are told when they register; see docs/protocol.md.
 HETUFLOW_HEARTBEAT_SECS = env.float("HETUFLOW_HEARTBEAT_SECS", 5.0)
 HETUFLOW_LEASE_SECS = env.float("HETUFLOW_LEASE_SECS", 30.0)

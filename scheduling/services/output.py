@@ -9,10 +9,11 @@ from typing import Final
 
 from django.db import connection, transaction
 
+from agents.protocol.messages import Stream
 from scheduling.models import OutputChunk, OutputStream, TaskInstance
 from scheduling.services.lifecycle import AttemptKey
 
-STREAMS: Final = {"stdout": OutputStream.STDOUT, "stderr": OutputStream.STDERR}
+STREAMS: Final[dict[str, OutputStream]] = {"stdout": OutputStream.STDOUT, "stderr": OutputStream.STDERR}
 
 _LOCK: Final = """
 SELECT i.id, i.token, i.agent_id, i.stdout_bytes, i.stderr_bytes
@@ -37,7 +38,7 @@ class Chunk:
     """A piece of one stream of one attempt; `offset` in bytes, `at` by the database's clock."""
 
     key: AttemptKey
-    stream: str
+    stream: Stream
     offset: int
     data: bytes
     at: datetime
@@ -47,7 +48,7 @@ class Chunk:
 class StoredOutput:
     """How far each stream of the named attempts is stored, and the keys that were fenced off."""
 
-    offsets: dict[tuple[uuid.UUID, str], int]
+    offsets: dict[tuple[uuid.UUID, Stream], int]
     stale: set[AttemptKey]
 
 

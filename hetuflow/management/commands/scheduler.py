@@ -1,0 +1,19 @@
+"""`manage.py scheduler`"""
+
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from scheduling.scheduler import run_forever
+
+
+class Command(BaseCommand):
+    help = "Plan schedules and look after tasks until stopped; any number may run at once."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        run_forever(stop)
