@@ -320,6 +320,12 @@ async def running_runtime() -> Runtime:
     return _runtime
 
 
+async def stop_runtime() -> None:
+    """Stop this process's runtime, if it has one."""
+    if _runtime is not None:
+        await _runtime.stop()
+
+
 def _claim(
     slots: dict[uuid.UUID, int],
 ) -> tuple[list[lifecycle.StartedAttempt], datetime | None]:
