@@ -25,6 +25,7 @@ def pytest_load_initial_conftests() -> None:
     _folder = tempfile.mkdtemp(prefix="hf-test-")
     Path(_folder).chmod(0o711)
     os.environ["HETUFLOW_DATA_DIR"] = f"{_folder}/data"
+    Path(f"{_folder}/data/static").mkdir(parents=True)  # whitenoise warns where it is missing
     if given := os.environ.get("HETUFLOW_TEST_DATABASE_URL"):
         os.environ["DATABASE_URL"] = given
     else:

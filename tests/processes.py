@@ -60,7 +60,8 @@ def server(**environment: str) -> Iterator[int]:
         deadline = time.monotonic() + 30
         while process.poll() is None and time.monotonic() < deadline:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/health", timeout=5)
+                break
             except urllib.error.HTTPError:
                 break
             except OSError:

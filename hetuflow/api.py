@@ -1,0 +1,94 @@
+"""What a refusal looks like: domain errors become HTTP answers here and nowhere else."""
+
+from typing import Any, Final
+
+from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.utils import extend_schema
+from drf_standardized_errors.handler import exception_handler as standardized_handler
+from psycopg.errors import QueryCanceled
+from rest_framework import exceptions, status
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from agents.errors import AgentError, AgentTimeout
+from hetuflow.parsing import PayloadTooLarge
+from scheduling.errors import InvalidField, SchedulingError
+
+MAX_TOKEN_BYTES: Final = 512
+
+
+class Conflict(exceptions.APIException):
+    """The state of what is there forbids the action."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+
+class NoAnswerInTime(exceptions.APIException):
+    """An agent was asked and did not answer."""
+
+    status_code = status.HTTP_504_GATEWAY_TIMEOUT
+    default_code = "agent_timeout"
+
+
+class Unavailable(exceptions.APIException):
+    """The database is away or took too long."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = _("The database is not available; try again.")
+    default_code = "unavailable"
+
+
+class BearerTokenScheme(OpenApiAuthenticationExtension):
+    """Describes the tokens in the OpenAPI document."""
+
+    target_class = "hetuflow.authentication.BearerTokenAuthentication"
+    name = "apiToken"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token of `manage.py api_token USER`.",
+        }
+
+
+def exception_handler(exc: Exception, context: Any) -> Response | None:
+    """Answer every exception of a view in one shape; what no rule here knows is a 500 without details."""
+    return standardized_handler(_as_http(exc), context)  # type: ignore[no-any-return]
+
+
+def _as_http(exc: Exception) -> Exception:
+    """Return the HTTP error that a domain or database error means, other exceptions as they are."""
+    match exc:
+        case InvalidField():
+            return exceptions.ValidationError({name: [text] for name, text in exc.errors.items()})
+        case AgentTimeout():
+            return NoAnswerInTime(str(exc), exc.code)
+        case SchedulingError() | AgentError():
+            return Conflict(str(exc), exc.code)
+        case ObjectDoesNotExist():
+            return exceptions.NotFound()
+        case RequestDataTooBig():
+            return PayloadTooLarge()
+        case OperationalError() if isinstance(exc.__cause__, QueryCanceled):
+            return Unavailable(_("The query took too long; narrow the filter."), "query_timeout")
+        case OperationalError() | InterfaceError():
+            return Unavailable()
+    return exc
+
+
+@extend_schema(exclude=True)
+class UnknownPath(APIView):
+    """Answers paths below /api that no route knows in the shape of all errors."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise exceptions.NotFound
