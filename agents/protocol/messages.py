@@ -76,7 +76,7 @@ class HeldAttempt(Item):
     output_size: "OutputOffsets | Count | None" = None
 
 
-class OutputOffsets(Item):
+class OutputOffsets(Item, omit_defaults=False):
     """Bytes of each stream: sizes on the agent, or how much the server has stored."""
 
     stdout: Count = 0
@@ -110,7 +110,7 @@ class Heartbeat(Payload):
     KIND = "heartbeat"
     nonce: Count
     status: AgentActivity
-    running: Count
+    running: Annotated[int, Meta(ge=0, le=10_000)]
     metrics: AgentMetrics = field(default_factory=AgentMetrics)
     attempts: Annotated[list[AttemptRef], Meta(max_length=10_000)] = field(default_factory=list)
 
@@ -210,7 +210,7 @@ class AgentConfig(Item):
     max_chunk_bytes: int
 
 
-class RegisteredAttempt(Item):
+class RegisteredAttempt(Item, omit_defaults=False):
     instance_id: uuid.UUID
     action: RegisteredAction
     output_offset: OutputOffsets = field(default_factory=OutputOffsets)
@@ -282,7 +282,7 @@ class Command(Payload):
     timeout_secs: float
 
 
-class StaleReport(Item):
+class StaleReport(Item, omit_defaults=False):
     instance_id: uuid.UUID
     token: Token
     seq: int | None = None
