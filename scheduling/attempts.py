@@ -22,6 +22,7 @@ class Attempt:
     status: InstanceStatus
     last_seq: int
     started_at: datetime | None
+    completed_at: datetime | None
     task_status: TaskStatus
     task_cancel_requested: bool
     retry_count: int
@@ -74,7 +75,7 @@ def decide(
     """
     fresh = sorted((fact for fact in facts if fact.seq > attempt.last_seq), key=lambda fact: fact.seq)
     if not fresh:
-        return None
+        return _late_start(attempt, facts)
     change = Change(
         status=attempt.status,
         last_seq=fresh[-1].seq,
@@ -97,6 +98,24 @@ def decide(
         return change
     end(attempt, change, status=change.fact.status, at=change.fact.at, now=now, random=random)
     return change
+
+
+def _late_start(attempt: Attempt, facts: Sequence[ReportedFact]) -> Change | None:
+    """Return the change of a start that arrived after the end, which had to stand in for it until now."""
+    if attempt.completed_at is None or attempt.started_at != attempt.completed_at:
+        return None
+    starts = [
+        fact for fact in facts if fact.status == InstanceStatus.RUNNING and fact.at < attempt.completed_at
+    ]
+    if not starts:
+        return None
+    return Change(
+        status=attempt.status,
+        last_seq=attempt.last_seq,
+        started_at=starts[0].at,
+        start_delay_ms=starts[0].start_delay_ms,
+        retry_count=attempt.retry_count,
+    )
 
 
 def end(

@@ -325,14 +325,15 @@ def _lock_attempts(keys: Sequence[AttemptKey]) -> dict[AttemptKey, Attempt]:
 
 
 def _attempt(row: tuple[Any, ...]) -> Attempt:
-    (instance_id, task_id, status, last_seq, started_at, task_status, cancel_requested_at, *rest) = row
-    retry_count, max_retries, interval_secs, backoff, _token, _agent_id = rest
+    (instance_id, task_id, status, last_seq, started_at, completed_at, task_status, *rest) = row
+    cancel_requested_at, retry_count, max_retries, interval_secs, backoff, _token, _agent_id = rest
     return Attempt(
         instance_id=instance_id,
         task_id=task_id,
         status=InstanceStatus(status),
         last_seq=last_seq,
         started_at=started_at,
+        completed_at=completed_at,
         task_status=TaskStatus(task_status),
         task_cancel_requested=cancel_requested_at is not None,
         retry_count=retry_count,

@@ -356,6 +356,18 @@ def test_a_status_that_does_not_end_anything_is_no_concern_of_the_triggers():
     assert statuses_after_tries(TaskInstance, case.key.instance_id, INSTANCE_LIVE) == list(INSTANCE_LIVE)
 
 
+@pytest.mark.django_db
+def test_a_start_that_is_reported_after_the_end_is_kept():
+    case = accepted()
+    ended = ReportedFact(seq=2, status=InstanceStatus.COMPLETED, at=NOW + timedelta(seconds=7), exit_code=0)
+    started = ReportedFact(seq=1, status=InstanceStatus.RUNNING, at=NOW, start_delay_ms=1.5)
+    for fact in (ended, started):
+        lifecycle.apply_reports([(case.key, fact)], now=NOW)
+    instance = TaskInstance.objects.get(pk=case.key.instance_id)
+    assert (instance.status, instance.started_at, instance.start_delay_ms) == ("completed", NOW, 1.5)
+    assert (instance.completed_at, instance.exit_code) == (NOW + timedelta(seconds=7), 0)
+
+
 # --- overlap --------------------------------------------------------------------------------------------
 
 
