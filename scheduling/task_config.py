@@ -88,7 +88,9 @@ def clean_task_config(raw: object) -> dict[str, Any]:
     if errors:
         raise TaskConfigError(errors)
     cleaned: dict[str, Any] = msgspec.to_builtins(load_task_config(raw))
-    if _NUL in "".join([*cleaned["args"], cleaned["working_dir"] or "", *cleaned["labels"].values()]):
+    if _NUL in "".join(
+        [*cleaned["args"], cleaned["working_dir"] or "", *cleaned["labels"], *cleaned["labels"].values()]
+    ):
         raise TaskConfigError({"args": "must not hold the character NUL"})
     if len(msgspec.json.encode(cleaned)) > MAX_CONFIG_BYTES:
         raise TaskConfigError({"args": f"the configuration is larger than {MAX_CONFIG_BYTES} bytes"})
