@@ -1,0 +1,51 @@
+"""`python -m agents.daemon`: read the configuration, keep the folder to ourselves, run."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from agents.daemon import logs
+from agents.daemon.agent import AgentDaemon
+from agents.daemon.config import Config, ConfigError, parse
+
+EXIT_USAGE: Final = 1
+
+logger = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the daemon; return the exit status. What a person has to mend is said in one line."""
+    try:
+        config = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
+        descriptor = _own_folder(config.directory)
+    except ConfigError as error:
+        sys.stderr.write(f"hetuflow agent: {error}\n")
+        return EXIT_USAGE
+    try:
+        return asyncio.run(_run(config))
+    finally:
+        os.close(descriptor)
+
+
+async def _run(config: Config) -> int:
+    return await AgentDaemon(config, logs.set_up(config.log_level)).run()
+
+
+def _own_folder(directory: Path) -> int:
+    """Make the agent's folder and lock it: two daemons must not share one. Raises ConfigError."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"the folder {directory} cannot be used: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConfigError(f"another daemon uses the folder {directory}") from None
+    return descriptor

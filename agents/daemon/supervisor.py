@@ -1,0 +1,415 @@
+"""Take attempts on, have shims run them, and know how each of them stands."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from agents.daemon import cgroups, executor, processes, recovery, shim, spool
+from agents.daemon.attempts import NEVER_STARTED, SUPERVISOR_DIED, HeldAttempt, unknown_outcome
+from agents.daemon.journal import Journal
+from agents.protocol.messages import AttemptRef, DeclinedAttempt, DispatchedTask
+
+logger = logging.getLogger(__name__)
+
+# A shim that is neither heard of nor holds its lock this long after its launch is dead.
+SILENCE_SECS: Final = 5.0
+_BACKLOG: Final = 4096
+_MESSAGE_BYTES: Final = 64 * 1024
+
+
+class Supervisor:
+    """The attempts of this machine. Everything runs on the event loop, slow disk work on a thread."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        slots: int,
+        use_cgroups: bool,
+        on_start: Callable[[HeldAttempt], None],
+        on_output: Callable[[HeldAttempt], None],
+        on_end: Callable[[HeldAttempt], None],
+    ) -> None:
+        self.attempts: dict[uuid.UUID, HeldAttempt] = {}
+        self.slots = slots
+        self._directory = directory
+        self._spool = directory / "spool"
+        self._cgroups = cgroups.find_parent() if use_cgroups else None
+        self._on_start, self._on_output, self._on_end = on_start, on_output, on_end
+        self._boot_id = spool.boot_id()
+        self._journal = Journal(directory / "journal", boot_id=self._boot_id)
+        self._launcher: asyncio.subprocess.Process | None = None
+        self._launcher_task: asyncio.Task[None] | None = None
+        self._socket: socket.socket | None = None
+        self._leftover_groups: set[str] = set()
+
+    # --- start and stop --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open for shims, find what an earlier daemon left, and begin."""
+        self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._listen()
+        self._launcher = await self._launch_launcher()
+        self._launcher_task = asyncio.create_task(self._keep_launcher())
+        for found in recovery.recover(self._spool, self._journal.open(), boot_id=self._boot_id):
+            self.attempts[found.instance_id] = found
+            if found.outcome is not None:
+                self._end(found, found.outcome)
+            elif spool.has_started(found.folder) and not spool.is_supervised(found.folder):
+                self._conclude(found)
+            elif not spool.is_supervised(found.folder):
+                self._launch([found])
+        if self.attempts:
+            logger.info("%s attempts of an earlier start are still in hand", len(self.attempts))
+
+    async def stop(self) -> None:
+        """Stop listening and launching; shims and their commands go on."""
+        loop = asyncio.get_running_loop()
+        if self._launcher_task is not None:
+            self._launcher_task.cancel()
+        if self._launcher is not None and self._launcher.stdin is not None:
+            self._launcher.stdin.close()
+        for attempt in self.attempts.values():
+            if attempt.link is not None:
+                self._unlink(attempt)
+        if self._socket is not None:
+            loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+
+    # --- what the session asks -------------------------------------------------------------------------
+
+    @property
+    def free_slots(self) -> int:
+        """How many more attempts may run now (I10)."""
+        return max(0, self.slots - self.in_hand)
+
+    @property
+    def in_hand(self) -> int:
+        """How many attempts wait for their instant or run."""
+        return sum(not attempt.has_ended for attempt in self.attempts.values())
+
+    async def take_on(
+        self, tasks: Sequence[DispatchedTask], *, received_at: float, lease_until: float
+    ) -> tuple[list[AttemptRef], list[DeclinedAttempt]]:
+        """Take tasks on for their instants; return which were accepted, on disk, and which were not.
+
+        One that is in hand already is accepted again and not started again.
+        """
+        accepted: list[AttemptRef] = []
+        declined: list[DeclinedAttempt] = []
+        fresh: list[DispatchedTask] = []
+        free = self.free_slots
+        for task in tasks:
+            held = self.attempts.get(task.instance_id)
+            if held is not None:
+                accepted.append(AttemptRef(instance_id=task.instance_id, token=held.token))
+            elif len(fresh) >= free:
+                declined.append(_declined(task, "no free slot"))
+            else:
+                fresh.append(task)
+        taken, problems = await asyncio.to_thread(self._write, fresh, received_at, lease_until)
+        for attempt in taken:
+            self.attempts[attempt.instance_id] = attempt
+            accepted.append(AttemptRef(instance_id=attempt.instance_id, token=attempt.token))
+        self._launch(taken)
+        return accepted, declined + problems
+
+    def stop_attempt(self, instance_id: uuid.UUID, *, status: str, reason: str, grace_secs: float) -> bool:
+        """Ask the shim of an attempt to end it; False where no such attempt is alive here."""
+        attempt = self.attempts.get(instance_id)
+        if attempt is None or attempt.has_ended:
+            return False
+        self._order(attempt, {"do": "stop", "status": status, "reason": reason, "grace_secs": grace_secs})
+        return True
+
+    def renew_leases(self, instance_ids: Iterable[uuid.UUID], *, until: float) -> None:
+        """Let exclusive attempts run on until that moment of the monotonic clock."""
+        for instance_id in instance_ids:
+            attempt = self.attempts.get(instance_id)
+            if attempt is not None and attempt.is_exclusive and not attempt.has_ended:
+                self._order(attempt, {"do": "lease", "until": until})
+
+    def drop(self, instance_id: uuid.UUID, *, grace_secs: float) -> None:
+        """Forget an attempt that the server does not want: at once if it has ended, else after ending it."""
+        attempt = self.attempts.get(instance_id)
+        if attempt is None:
+            return
+        if attempt.has_ended:
+            self.settle(attempt)
+            return
+        attempt.is_unwanted = True
+        self.stop_attempt(
+            instance_id, status="cancelled", reason="the server does not want it", grace_secs=grace_secs
+        )
+
+    def settle(self, attempt: HeldAttempt) -> None:
+        """Let go of an attempt: the server has everything."""
+        self.attempts.pop(attempt.instance_id, None)
+        spool.remove(attempt.folder)
+        self._journal.settle(
+            attempt.instance_id, still_held=[(a.instance_id, a.token) for a in self.attempts.values()]
+        )
+        if self._cgroups is not None:
+            self._leftover_groups.add(f"{self._cgroups}/{attempt.instance_id}")
+            self._remove_groups()
+
+    def sweep(self) -> None:
+        """Notice shims that died without a word, and clean up; called every few seconds."""
+        now = time.monotonic()
+        for attempt in list(self.attempts.values()):
+            if attempt.has_ended or attempt.link is not None or now < attempt.launched_at + SILENCE_SECS:
+                continue
+            if not spool.is_supervised(attempt.folder):
+                self._conclude(attempt)
+        self._remove_groups()
+
+    def remove_strays(self) -> int:
+        """Delete folders in the spool that belong to no attempt in hand; return how many there were."""
+        strays = [
+            path
+            for path in self._spool.iterdir()
+            if path.name not in {str(key) for key in self.attempts} and not spool.is_supervised(str(path))
+        ]
+        for path in strays:
+            spool.remove(str(path))
+        return len(strays)
+
+    # --- launching -------------------------------------------------------------------------------------
+
+    def _write(
+        self, tasks: Sequence[DispatchedTask], received_at: float, lease_until: float
+    ) -> tuple[list[HeldAttempt], list[DeclinedAttempt]]:
+        """Write the folders and the journal of `tasks`; runs on a thread."""
+        taken, declined = [], []
+        for task in tasks:
+            folder = str(self._spool / str(task.instance_id))
+            try:
+                spec = self._spec(task, folder, received_at=received_at, lease_until=lease_until)
+                spool.write_spec(folder, spec)
+            except executor.CannotExecute as error:
+                declined.append(_declined(task, str(error)))
+            except OSError as error:
+                declined.append(
+                    _declined(task, f"the spool of the agent cannot be written: {error.strerror}")
+                )
+            else:
+                taken.append(_held(task, folder))
+        if taken:
+            try:
+                self._journal.take_on({attempt.instance_id: attempt.token for attempt in taken})
+            except OSError as error:
+                for attempt in taken:
+                    spool.remove(attempt.folder)
+                reason = f"the journal of the agent cannot be written: {error.strerror}"
+                ids = {attempt.instance_id for attempt in taken}
+                return [], declined + [_declined(task, reason) for task in tasks if task.instance_id in ids]
+        return taken, declined
+
+    def _spec(
+        self, task: DispatchedTask, folder: str, *, received_at: float, lease_until: float
+    ) -> dict[str, Any]:
+        return {
+            "boot_id": self._boot_id,
+            "instance_id": str(task.instance_id),
+            "token": task.token,
+            "argv": executor.arguments(task),
+            "environment": executor.environment(task, own=os.environ, result_file=f"{folder}/{spool.RESULT}"),
+            "working_dir": executor.working_directory(task, own=os.environ),
+            "start_at": received_at + task.start_in_ms / 1000,
+            "timeout_secs": executor.timeout_secs(task),
+            "kill_grace_secs": task.kill_grace_secs,
+            "max_output_size": executor.max_output_bytes(task),
+            "resource_limits": task.resource_limits,
+            "lease_until": lease_until if task.on_lease_lost == "kill" else None,
+            "cgroup_parent": self._cgroups,
+        }
+
+    def _launch(self, attempts: Sequence[HeldAttempt]) -> None:
+        if self._launcher is None or self._launcher.stdin is None or not attempts:
+            return
+        now = time.monotonic()
+        for attempt in attempts:
+            attempt.launched_at = now
+        self._launcher.stdin.write(b"".join(os.fsencode(attempt.folder) + b"\n" for attempt in attempts))
+
+    async def _launch_launcher(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-I",
+            "-S",
+            "-X",
+            "utf8",
+            str(Path(__file__).with_name("launcher.py")),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            cwd="/",
+            # A command may read the environment of its shim; nothing of the daemon's is in it.
+            env={"PATH": os.environ.get("PATH", os.defpath)},
+            start_new_session=True,
+        )
+
+    async def _keep_launcher(self) -> None:
+        """Start the launcher anew if it is killed; what it had not yet launched is found by `sweep`."""
+        while True:
+            assert self._launcher is not None  # noqa: S101
+            status = await self._launcher.wait()
+            logger.error("the launcher ended with status %s; starting another", status)
+            self._launcher = await self._launch_launcher()
+            self._launch(
+                [
+                    attempt
+                    for attempt in self.attempts.values()
+                    if not attempt.has_ended
+                    and attempt.link is None
+                    and not spool.has_started(attempt.folder)
+                ]
+            )
+
+    # --- shims -----------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        path = self._directory / shim.SOCKET
+        path.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        folder = os.open(self._directory, os.O_PATH | os.O_DIRECTORY)
+        try:
+            self._socket.bind(f"/proc/self/fd/{folder}/{shim.SOCKET}")
+        finally:
+            os.close(folder)
+        path.chmod(0o600)
+        self._socket.setblocking(False)
+        self._socket.listen(_BACKLOG)
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._on_connect)
+
+    def _on_connect(self) -> None:
+        assert self._socket is not None  # noqa: S101
+        while True:
+            try:
+                link, _ = self._socket.accept()
+            except (BlockingIOError, ConnectionError):
+                return
+            link.setblocking(False)
+            asyncio.get_running_loop().add_reader(link.fileno(), self._on_hello, link)
+
+    def _on_hello(self, link: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(link.fileno())
+        message = _receive(link)
+        attempt = self.attempts.get(uuid.UUID(message["id"])) if message else None
+        if message is None or attempt is None:
+            link.close()
+            return
+        if attempt.link is not None:
+            self._unlink(attempt)
+        attempt.link = link
+        asyncio.get_running_loop().add_reader(link.fileno(), self._on_message, attempt, link)
+        self._note_state(attempt, message)
+        waiting, attempt.orders = attempt.orders, []
+        for order in waiting:
+            self._order(attempt, order)
+
+    def _on_message(self, attempt: HeldAttempt, link: socket.socket) -> None:
+        try:
+            message = _receive(link)
+        except BlockingIOError:
+            return
+        if message is None:
+            self._unlink(attempt)
+            if spool.read_json(attempt.folder, spool.EXIT) or not spool.is_supervised(attempt.folder):
+                self._conclude(attempt)
+        elif "output" in message:
+            self._look_at_output(attempt)
+            self._on_output(attempt)
+        else:
+            self._note_state(attempt, message)
+
+    def _note_state(self, attempt: HeldAttempt, state: dict[str, Any]) -> None:
+        if state["started_at_ms"] is not None and attempt.started_at_ms is None:
+            attempt.started_at_ms, attempt.start_delay_ms = state["started_at_ms"], state["start_delay_ms"]
+            self._on_start(attempt)
+
+    def _conclude(self, attempt: HeldAttempt) -> None:
+        """Take down how an attempt ended whose shim is gone."""
+        outcome = spool.read_json(attempt.folder, spool.EXIT)
+        if outcome is None:
+            now_ms = time.time_ns() // 1_000_000
+            if spool.mark_started(attempt.folder):
+                # Nobody executed it, and from now on nobody can: the server may give it to another agent.
+                outcome = unknown_outcome(NEVER_STARTED, at_ms=now_ms) | {"status": "declined"}
+            else:
+                logger.error("the supervisor of attempt %s was killed", attempt.instance_id)
+                self._end_orphans(attempt)
+                outcome = unknown_outcome(SUPERVISOR_DIED, at_ms=now_ms)
+            spool.write_exit(attempt.folder, outcome)
+        self._end(attempt, outcome)
+
+    def _end(self, attempt: HeldAttempt, outcome: dict[str, Any]) -> None:
+        self._note_state(attempt, outcome)
+        attempt.outcome = outcome
+        self._look_at_output(attempt)
+        if attempt.is_unwanted:
+            self.settle(attempt)
+        else:
+            self._on_end(attempt)
+
+    def _end_orphans(self, attempt: HeldAttempt) -> None:
+        if self._cgroups is not None:
+            cgroups.kill(f"{self._cgroups}/{attempt.instance_id}")
+        processes.send_signal(processes.marked(str(attempt.instance_id)), signal.SIGKILL)
+
+    def _order(self, attempt: HeldAttempt, order: dict[str, Any]) -> None:
+        """Send an order to a shim, or keep it until the shim connects."""
+        if attempt.link is None:
+            attempt.orders.append(order)
+            return
+        try:
+            attempt.link.send(json.dumps(order).encode())
+        except OSError as error:
+            logger.warning("attempt %s cannot be told yet: %s", attempt.instance_id, error)
+            attempt.orders.append(order)
+
+    def _unlink(self, attempt: HeldAttempt) -> None:
+        if attempt.link is not None:
+            asyncio.get_running_loop().remove_reader(attempt.link.fileno())
+            attempt.link.close()
+            attempt.link = None
+
+    def _look_at_output(self, attempt: HeldAttempt) -> None:
+        attempt.sizes = spool.output_sizes(attempt.folder)
+
+    def _remove_groups(self) -> None:
+        for group in list(self._leftover_groups):
+            cgroups.remove(group)
+            if not Path(group).exists():
+                self._leftover_groups.discard(group)
+
+
+def _held(task: DispatchedTask, folder: str) -> HeldAttempt:
+    return HeldAttempt(
+        instance_id=task.instance_id,
+        token=task.token,
+        folder=folder,
+        is_exclusive=task.on_lease_lost == "kill",
+        launched_at=time.monotonic(),
+    )
+
+
+def _declined(task: DispatchedTask, reason: str) -> DeclinedAttempt:
+    return DeclinedAttempt(instance_id=task.instance_id, token=task.token, reason=reason[:1000])
+
+
+def _receive(link: socket.socket) -> dict[str, Any] | None:
+    """Return the next message of a shim; None where the connection has ended."""
+    try:
+        data = link.recv(_MESSAGE_BYTES)
+    except ConnectionError:
+        return None
+    return json.loads(data) if data else None
