@@ -3,11 +3,11 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	if command -v $$name >/dev/null 2>&1 && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then echo $$name; break; fi; done)
 
-.PHONY: help test lint format clean
+.PHONY: help run test lint format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +15,9 @@ help: ## List the targets
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Hetuflow needs Python 3.11 or later; set PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "Creating $(VENV) with $(PYTHON) …"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
+		$(PYTHON) -m venv --without-pip $(VENV) && \
+		$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check pip; }
 
 $(VENV)/.installed: requirements.txt requirements-agent.txt | $(BIN)/python
 	@echo "Installing what the server and the agent need …"
@@ -26,6 +28,9 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@echo "Installing what tests and linters need …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
+
+run: $(VENV)/.installed ## Start everything on this machine; Ctrl-C stops it
+	@exec $(BIN)/python manage.py standalone
 
 test: $(VENV)/.installed-dev ## Run the tests on a PostgreSQL of their own
 	@$(BIN)/python -m pytest $(ARGS)

@@ -1,11 +1,9 @@
 #!/usr/bin/env python
 """Run Hetuflow's management commands."""
 
-import os
 import sys
 
-from django.core.management import execute_from_command_line
+from hetuflow.command_line import main
 
 if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hetuflow.settings")
-    execute_from_command_line(sys.argv)
+    sys.exit(main(sys.argv))

