@@ -1,6 +1,6 @@
 """What a refusal looks like: domain errors become HTTP answers here and nowhere else."""
 
-from typing import Any, Final
+from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
@@ -18,8 +18,6 @@ from rest_framework.views import APIView
 from agents.errors import AgentError, AgentTimeout
 from hetuflow.parsing import PayloadTooLarge
 from scheduling.errors import InvalidField, SchedulingError
-
-MAX_TOKEN_BYTES: Final = 512
 
 
 class Conflict(exceptions.APIException):
@@ -44,7 +42,7 @@ class Unavailable(exceptions.APIException):
     default_code = "unavailable"
 
 
-class BearerTokenScheme(OpenApiAuthenticationExtension):
+class BearerTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Describes the tokens in the OpenAPI document."""
 
     target_class = "hetuflow.authentication.BearerTokenAuthentication"
@@ -60,7 +58,7 @@ class BearerTokenScheme(OpenApiAuthenticationExtension):
 
 def exception_handler(exc: Exception, context: Any) -> Response | None:
     """Answer every exception of a view in one shape; what no rule here knows is a 500 without details."""
-    return standardized_handler(_as_http(exc), context)  # type: ignore[no-any-return]
+    return standardized_handler(_as_http(exc), context)
 
 
 def _as_http(exc: Exception) -> Exception:

@@ -35,6 +35,12 @@ class JobDisabled(SchedulingError):
     code = "invalid_state"
 
 
+class JobAtLimit(SchedulingError):
+    """The job runs as often at once as it may."""
+
+    code = "invalid_state"
+
+
 class AlreadyExists(SchedulingError):
     """An object with this name exists already."""
 

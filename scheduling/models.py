@@ -264,6 +264,8 @@ class TaskInstance(models.Model):
         _("status"), max_length=16, choices=InstanceStatus.choices, default=InstanceStatus.PENDING
     )
     place = models.PositiveIntegerField(null=True, blank=True)
+    # Driven by REST calls, not by an agent's socket: never dispatched, and cancelled without asking anyone.
+    by_hand = models.BooleanField(_("driven by hand"), default=False, db_default=False)
     last_seq = models.PositiveIntegerField(default=0)
     lease_expires_at = models.DateTimeField(_("lease until"), null=True, blank=True)
     start_at = models.DateTimeField(_("to start at"), null=True, blank=True)

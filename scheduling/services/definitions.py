@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 
 from scheduling import hints
 from scheduling.environment import environment_problem
-from scheduling.errors import AlreadyExists, InvalidField
+from scheduling.errors import AlreadyExists, InvalidField, InvalidState
 from scheduling.models import Job, Route, Schedule, ScheduleKind, ScheduleStatus, Task
 from scheduling.recurrence import Recurrence, RecurrenceError, next_after, validate
 from scheduling.services import lifecycle
@@ -81,6 +81,24 @@ def update_schedule(*, schedule_id: int, now: datetime, **fields: Any) -> Schedu
         return _save_schedule(schedule, fields, now=now)
 
 
+def enable_schedule(*, schedule_id: int, now: datetime) -> Schedule:
+    """Plan a schedule from `now` on; raise InvalidState where none of its instants is left."""
+    with transaction.atomic():
+        schedule = update_schedule(schedule_id=schedule_id, now=now, status=ScheduleStatus.ENABLED)
+        if schedule.status == ScheduleStatus.EXPIRED:
+            raise InvalidState(
+                action="enable this schedule, which has no instant left",
+                current=schedule.status,
+                allowed=(ScheduleStatus.ENABLED, ScheduleStatus.DISABLED),
+            )
+        return schedule
+
+
+def disable_schedule(*, schedule_id: int, now: datetime) -> Schedule:
+    """Plan nothing of a schedule any more; raise Schedule.DoesNotExist."""
+    return update_schedule(schedule_id=schedule_id, now=now, status=ScheduleStatus.DISABLED)
+
+
 def archive_schedule(*, schedule_id: int, now: datetime) -> None:
     """Delete a schedule, or where tasks refer to it, archive it. Raises Schedule.DoesNotExist."""
     with transaction.atomic():
@@ -120,6 +138,31 @@ def effective_config(*, config: Mapping[str, Any], command: str) -> dict[str, An
     return dict(config)
 
 
+def task_config_for(
+    *, job: Job, changes: Mapping[str, Any], base: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what one task of `job` carries where some of its configuration differs.
+
+    `base` is what it carries now, the job's where absent. Raises InvalidField.
+    """
+    if not changes:
+        return dict(base or job.task_config)
+    limits = {"concurrency_policy", "max_concurrency"} & changes.keys()
+    if limits:
+        raise InvalidField({f"config.{name}": "belongs to the job, not to one task" for name in limits})
+    try:
+        config = clean_task_config({**(base or job.config), **changes})
+    except TaskConfigError as error:
+        raise InvalidField(_config_errors(error)) from error
+    if job.command and not config["args"] and config["cmd"] not in _SCRIPT_FLAGS:
+        raise InvalidField({"config.args": f"required, because {config['cmd']} takes no script"})
+    return effective_config(config=config, command=job.command)
+
+
+def _config_errors(error: TaskConfigError) -> dict[str, str]:
+    return {f"config.{name}".rstrip("."): message for name, message in error.errors.items()}
+
+
 def _save_job(job: Job, fields: Mapping[str, Any], *, by: str) -> Job:
     errors: dict[str, str] = dict.fromkeys(fields.keys() - _JOB_FIELDS, "unknown field")
     for name in fields.keys() & _JOB_FIELDS:
@@ -131,7 +174,7 @@ def _save_job(job: Job, fields: Mapping[str, Any], *, by: str) -> Job:
     try:
         job.config = clean_task_config(job.config)
     except TaskConfigError as error:
-        errors |= {f"config.{name}".rstrip("."): message for name, message in error.errors.items()}
+        errors |= _config_errors(error)
     else:
         if job.command and not job.config["args"] and job.config["cmd"] not in _SCRIPT_FLAGS:
             errors["command"] = (

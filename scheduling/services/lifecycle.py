@@ -8,7 +8,7 @@ newer won.
 import random
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -46,7 +46,7 @@ class Assignment:
     """A task that a claim gives to an agent; `place` where its job is limited."""
 
     task_id: int
-    agent_id: uuid.UUID
+    agent_id: uuid.UUID | None
     place: int | None
 
 
@@ -220,6 +220,21 @@ def lose_attempts(*, now: datetime, limit: int) -> int:
             changes.append((attempt, change, agent_id))
         _write_changes(changes, now=now)
     return len(changes)
+
+
+def transition_attempts(
+    instance_ids: Sequence[uuid.UUID], *, now: datetime, decision: Callable[[Attempt], Change | None]
+) -> None:
+    """Lock attempts with their tasks and write what `decision` makes of each; it may raise to refuse.
+
+    For transitions that no agent reports; one transaction.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(statements.LOCK_ATTEMPTS_BY_ID, {"instance_ids": list(instance_ids)})
+            attempts = [(_attempt(row), row[-1]) for row in cursor.fetchall()]
+        changes = [(attempt, decision(attempt), agent_id) for attempt, agent_id in attempts]
+        _write_changes([(a, change, agent_id) for a, change, agent_id in changes if change], now=now)
 
 
 def cancel_task(*, task_id: int, now: datetime, reason: str) -> Task:

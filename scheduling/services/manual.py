@@ -1,19 +1,25 @@
-"""What people ask for by hand: run a job now, cancel a task, retry one."""
+"""What people ask for by hand: run a job now; change, cancel, retry or delete a task."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
+from django.db import transaction
+from django.db.models import F
 
 from scheduling import hints
 from scheduling.environment import environment_problem
 from scheduling.errors import InvalidField, InvalidState, JobDisabled
 from scheduling.models import Job, Task
-from scheduling.services import lifecycle
+from scheduling.services import by_hand, definitions, lifecycle
 from scheduling.states import TASK_RETRYABLE, TASK_TERMINAL, TaskStatus
+from scheduling.task_config import load_task_config
 
 CANCELLABLE = tuple(status for status in TaskStatus if status not in TASK_TERMINAL)
+# Parameters travel to the agent in one frame, beside configuration and environment.
+MAX_PARAMETERS_BYTES: Final = 48 * 1024
 
 
 def trigger_job(
@@ -25,43 +31,91 @@ def trigger_job(
     environment: Mapping[str, str] | None = None,
     priority: int = 0,
     scheduled_at: datetime | None = None,
+    config: Mapping[str, Any] | None = None,
+    max_retries: int | None = None,
     force: bool = False,
 ) -> Task:
     """Create one task of `job`, due now or at `scheduled_at`, and return it.
 
-    Raises JobDisabled for a disabled job unless `force`, InvalidField for bad values.
+    `config` holds what differs from the job's. Raises JobDisabled for a disabled job unless `force`,
+    InvalidField for bad values.
     """
     if not job.enabled and not force:
         raise JobDisabled
-    extra = dict(environment or {})
-    problem = environment_problem(extra, allowed=settings.HETUFLOW_ALLOWED_ENVIRONMENT)
-    if problem:
-        raise InvalidField({"environment": problem})
-    if not -(2**31) <= priority < 2**31:
-        raise InvalidField({"priority": "expected a whole number of 32 bits"})
+    _refuse_bad_values(parameters=parameters, environment=environment, priority=priority)
+    changes = {**(config or {}), **({} if max_retries is None else {"max_retries": max_retries})}
+    task_config = definitions.task_config_for(job=job, changes=changes)
     task = Task.objects.create(
         job=job,
         namespace=job.namespace,
-        route_id=job.route_id,
+        route_id=_route_id(job, task_config) if changes else job.route_id,
         priority=priority,
         scheduled_at=scheduled_at or now,
         due_at=scheduled_at or now,
         parameters=dict(parameters or {}),
-        environment={**job.environment, **extra},
-        config=job.task_config,
-        max_retries=job.task_config["max_retries"],
+        environment={**job.environment, **(environment or {})},
+        config=task_config,
+        max_retries=task_config["max_retries"],
         created_by=by,
     )
     hints.tasks_became_claimable()
     return task
 
 
+def update_task(
+    *,
+    task_id: int,
+    now: datetime,
+    config: Mapping[str, Any] | None = None,
+    max_retries: int | None = None,
+    **fields: Any,
+) -> Task:
+    """Change a task that no agent has had yet, and return it.
+
+    `fields` are `priority`, `scheduled_at`, `parameters` and `environment`; `config` holds what is to differ
+    from the task's. Raises InvalidState where it is not pending, InvalidField, Task.DoesNotExist.
+    """
+    with transaction.atomic():
+        task = Task.objects.select_related("job").select_for_update(of=("self",)).get(pk=task_id)
+        if task.status != TaskStatus.PENDING:
+            raise InvalidState(action="change this task", current=task.status, allowed=(TaskStatus.PENDING,))
+        _refuse_bad_values(**{name: fields.get(name) for name in ("parameters", "environment", "priority")})
+        if "scheduled_at" in fields:
+            if task.schedule_id is not None:
+                raise InvalidField({"scheduled_at": "planned by the task's schedule; change that instead"})
+            fields["due_at"] = fields["scheduled_at"]
+        changes = {**(config or {}), **({} if max_retries is None else {"max_retries": max_retries})}
+        if changes:
+            fields["config"] = definitions.task_config_for(job=task.job, changes=changes, base=task.config)
+            fields["max_retries"] = fields["config"]["max_retries"]
+            fields["route_id"] = _route_id(task.job, fields["config"])
+        if fields:
+            Task.objects.filter(pk=task_id).update(
+                **fields, updated_at=now, lock_version=F("lock_version") + 1
+            )
+            hints.tasks_became_claimable()
+        return Task.objects.get(pk=task_id)
+
+
+def delete_task(*, task_id: int) -> None:
+    """Delete a task that ended, with its attempts and their output; raise InvalidState, Task.DoesNotExist."""
+    with transaction.atomic():
+        task = Task.objects.select_for_update().get(pk=task_id)
+        if task.status not in TASK_TERMINAL:
+            raise InvalidState(action="delete this task", current=task.status, allowed=TASK_TERMINAL)
+        task.delete()
+
+
 def cancel(*, task_id: int, now: datetime, by: str = "") -> Task:
     """Cancel a task and return it; raise InvalidState where it ended already, Task.DoesNotExist."""
-    ended = Task.objects.filter(pk=task_id, status__in=TASK_TERMINAL).values_list("status", flat=True).first()
-    if ended is not None:
-        raise InvalidState(action="cancel this task", current=ended, allowed=CANCELLABLE)
-    return lifecycle.cancel_task(task_id=task_id, now=now, reason=f"cancelled by {by}" if by else "cancelled")
+    reason = f"cancelled by {by}" if by else "cancelled"
+    with transaction.atomic():
+        task = Task.objects.select_for_update().get(pk=task_id)
+        if task.status in TASK_TERMINAL:
+            raise InvalidState(action="cancel this task", current=task.status, allowed=CANCELLABLE)
+        lifecycle.cancel_task(task_id=task_id, now=now, reason=reason)
+        by_hand.end_cancelled_by_hand(task_id=task_id, now=now)
+        return Task.objects.get(pk=task_id)
 
 
 def retry(*, task_id: int, now: datetime, by: str = "") -> Task:
@@ -70,3 +124,24 @@ def retry(*, task_id: int, now: datetime, by: str = "") -> Task:
         task = Task.objects.get(pk=task_id)
         raise InvalidState(action="retry this task", current=task.status, allowed=TASK_RETRYABLE)
     return Task.objects.get(pk=task_id)
+
+
+def _refuse_bad_values(
+    *,
+    parameters: Mapping[str, Any] | None,
+    environment: Mapping[str, str] | None,
+    priority: int | None,
+) -> None:
+    errors: dict[str, str] = {}
+    if problem := environment_problem(environment or {}, allowed=settings.HETUFLOW_ALLOWED_ENVIRONMENT):
+        errors["environment"] = problem
+    if not -(2**31) <= (priority or 0) < 2**31:
+        errors["priority"] = "expected a whole number of 32 bits"
+    if len(json.dumps(parameters or {})) > MAX_PARAMETERS_BYTES:
+        errors["parameters"] = f"larger than {MAX_PARAMETERS_BYTES} bytes"
+    if errors:
+        raise InvalidField(errors)
+
+
+def _route_id(job: Job, config: Mapping[str, Any]) -> int:
+    return definitions.route_for(config=load_task_config(config), job_id=job.pk).pk

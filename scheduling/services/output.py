@@ -14,6 +14,7 @@ from scheduling.models import OutputChunk, OutputStream, TaskInstance
 from scheduling.services.lifecycle import AttemptKey
 
 STREAMS: Final[dict[str, OutputStream]] = {"stdout": OutputStream.STDOUT, "stderr": OutputStream.STDERR}
+_STREAM_NAMES: Final[dict[int, Stream]] = {1: "stdout", 2: "stderr"}
 
 _LOCK: Final = """
 SELECT i.id, i.token, i.agent_id, i.stdout_bytes, i.stderr_bytes
@@ -31,6 +32,25 @@ UPDATE scheduling_taskinstance i SET stdout_bytes = c.stdout_bytes, stderr_bytes
 FROM unnest(%(ids)s::uuid[], %(stdout)s::bigint[], %(stderr)s::bigint[]) AS c(id, stdout_bytes, stderr_bytes)
 WHERE i.id = c.id
 """
+_BEGINNINGS: Final = """
+SELECT instance_id, substring(data FROM 1 FOR (%(limit)s - "offset")::int) FROM scheduling_outputchunk
+WHERE instance_id = ANY(%(ids)s::uuid[]) AND "offset" < %(limit)s ORDER BY instance_id, id
+"""
+_PIECES: Final = """
+SELECT piece.seq, piece.stream, GREATEST(piece.begin, %(begin)s),
+       substring(chunk.data FROM (GREATEST(%(begin)s - piece.begin, 0) + 1)::int
+                 FOR (LEAST(%(end)s, piece.begin + piece.size) - GREATEST(%(begin)s, piece.begin))::int),
+       chunk.at
+FROM (
+    SELECT id, stream, octet_length(data) AS size, row_number() OVER w AS seq,
+           sum(octet_length(data)) OVER w - octet_length(data) AS begin
+    FROM scheduling_outputchunk WHERE instance_id = %(id)s AND stream = ANY(%(streams)s::int[])
+    WINDOW w AS (ORDER BY id)
+) piece JOIN scheduling_outputchunk chunk ON chunk.id = piece.id
+WHERE piece.begin < %(end)s AND piece.begin + piece.size > %(begin)s
+ORDER BY piece.seq
+"""
+APPENDED_CHUNK_BYTES: Final = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +142,74 @@ def read_output(*, instance: TaskInstance, stream: str, offset: int = 0, limit: 
         piece = bytes(data)[max(0, offset - begin) : max(0, offset + limit - begin)]
         parts.append(piece)
     return b"".join(parts)
+
+
+def append_output(*, instance: TaskInstance, data: bytes, at: datetime) -> None:
+    """Store `data` at the end of stdout, up to the task's cap.
+
+    Runs in the caller's transaction, which must hold the row lock of the attempt and have loaded its task.
+    """
+    begin = instance.stdout_bytes
+    room = max(0, int(instance.task.config["max_output_size"]) - begin - instance.stderr_bytes)
+    kept = data[:room]
+    OutputChunk.objects.bulk_create(
+        OutputChunk(
+            instance=instance,
+            stream=OutputStream.STDOUT,
+            offset=begin + start,
+            data=kept[start : start + APPENDED_CHUNK_BYTES],
+            at=at,
+        )
+        for start in range(0, len(kept), APPENDED_CHUNK_BYTES)
+    )
+    TaskInstance.objects.filter(pk=instance.pk).update(
+        stdout_bytes=begin + len(kept),
+        output_truncated=instance.output_truncated or len(kept) < len(data),
+    )
+
+
+def read_beginnings(instance_ids: Sequence[uuid.UUID], *, limit: int) -> dict[uuid.UUID, bytes]:
+    """Return the first `limit` bytes of each attempt's output, both streams as they arrived."""
+    if not instance_ids:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(_BEGINNINGS, {"ids": list(instance_ids), "limit": limit})
+        parts: dict[uuid.UUID, list[bytes]] = defaultdict(list)
+        for instance_id, data in cursor.fetchall():
+            parts[instance_id].append(bytes(data))
+    return {instance_id: b"".join(pieces)[:limit] for instance_id, pieces in parts.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stored piece of output; `seq` counts an attempt's pieces from 1, of one stream or of both."""
+
+    seq: int
+    stream: Stream
+    offset: int
+    data: bytes
+    at: datetime
+
+
+def read_pieces(*, instance_id: uuid.UUID, stream: Stream | None, offset: int, limit: int) -> list[Piece]:
+    """Return the pieces that hold bytes `offset` to `offset + limit` of one stream, cut to them.
+
+    Without a stream the bytes are those of both, in the order in which they arrived.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _PIECES,
+            {
+                "id": instance_id,
+                "streams": [STREAMS[stream].value] if stream else [s.value for s in OutputStream],
+                "begin": offset,
+                "end": offset + limit,
+            },
+        )
+        return [
+            Piece(seq=seq, stream=_STREAM_NAMES[number], offset=begin, data=bytes(data), at=at)
+            for seq, number, begin, data, at in cursor.fetchall()
+        ]
 
 
 def _contiguous(chunks: list[Chunk], end: dict[str, int]) -> Iterator[Chunk]:

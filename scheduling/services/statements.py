@@ -60,7 +60,7 @@ SELECT {ATTEMPT_COLUMNS}
 FROM scheduling_taskinstance i
 JOIN scheduling_task t ON t.id = i.task_id JOIN scheduling_job j ON j.id = t.job_id
 WHERE i.agent_id = %(agent_id)s AND i.status IN ('pending', 'dispatched') AND i.cancel_requested_at IS NULL
-  AND i.id <> ALL(%(held)s::uuid[])
+  AND NOT i.by_hand AND i.id <> ALL(%(held)s::uuid[])
 ORDER BY i.start_at, t.id
 """
 
@@ -120,6 +120,13 @@ LOCK_ATTEMPTS: Final = f"""
 WITH {_NAMED}
 SELECT {_DECISION_COLUMNS}
 FROM named JOIN scheduling_taskinstance i ON i.id = named.id JOIN scheduling_task t ON t.id = i.task_id
+ORDER BY i.id FOR UPDATE OF t, i
+"""
+
+LOCK_ATTEMPTS_BY_ID: Final = f"""
+SELECT {_DECISION_COLUMNS}
+FROM scheduling_taskinstance i JOIN scheduling_task t ON t.id = i.task_id
+WHERE i.id = ANY(%(instance_ids)s::uuid[])
 ORDER BY i.id FOR UPDATE OF t, i
 """
 

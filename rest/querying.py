@@ -1,0 +1,247 @@
+"""Queries as data: one table of fields for each resource serves `POST …/query` and the GET lists alike."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.db.models import Q
+from django.http import QueryDict
+from rest_framework.exceptions import ValidationError
+
+from rest import kinds
+from rest.kinds import BadValue, Kind
+
+DEFAULT_LIMIT: Final = 20
+MAX_LIMIT: Final = 500
+MAX_OFFSET: Final = 10**9
+MAX_ORDER_KEYS: Final = 8
+
+_LOOKUPS: Final = {
+    "eq": "exact",
+    "ne": "exact",
+    "in": "in",
+    "not_in": "in",
+    "is_null": "isnull",
+    "gt": "gt",
+    "gte": "gte",
+    "lt": "lt",
+    "lte": "lte",
+    "contains": "contains",
+    "icontains": "icontains",
+    "startswith": "startswith",
+    "endswith": "endswith",
+}
+_NEGATED: Final = frozenset({"ne", "not_in"})
+_PARTIAL: Final = frozenset({"contains", "icontains", "startswith", "endswith"})
+_CONTAINERS: Final = (kinds.LABELS, kinds.TAGS)
+# How the browsable API and content negotiation use the query string.
+_RESERVED_PARAMS: Final = frozenset({"format"})
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a query may say about one field; `column` is its ORM path where that is another name."""
+
+    kind: Kind
+    column: str = ""
+    sortable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query that was read and found sound."""
+
+    condition: Q
+    order_by: tuple[str, ...]
+    limit: int
+    offset: int
+
+    @property
+    def page(self) -> int:
+        return self.offset // self.limit + 1
+
+
+@dataclass(slots=True)
+class _Problems:
+    """One message for each place where a query is wrong."""
+
+    found: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, where: str, message: str) -> None:
+        self.found[where].append(message)
+
+    def raise_any(self) -> None:
+        if self.found:
+            raise ValidationError(dict(self.found))
+
+
+class QueryTable:
+    """The fields of one resource that queries may use; newest first unless `default_order` says otherwise."""
+
+    def __init__(self, fields: Mapping[str, Field | Kind], *, default_order: tuple[str, ...] = ("-id",)):
+        self.fields: dict[str, Field] = {
+            name: entry if isinstance(entry, Field) else Field(entry) for name, entry in fields.items()
+        }
+        self.default_order = default_order
+        self.sort_keys = tuple(
+            name for name, entry in self.fields.items() if entry.sortable and entry.kind not in _CONTAINERS
+        )
+
+    def read_body(self, body: Any) -> Query:
+        """Return the query that a body `{"filter", "page"}` states; raise ValidationError."""
+        problems = _Problems()
+        if not isinstance(body, Mapping):
+            raise ValidationError('expected an object such as {"filter": {}, "page": {"limit": 20}}')
+        for name in sorted(set(body) - {"filter", "page"}):
+            problems.add(name, "unknown field; expected filter, page")
+        condition = self._read_filter(body.get("filter"), problems)
+        order_by, limit, offset = self._read_page(body.get("page"), problems)
+        problems.raise_any()
+        return Query(condition=condition, order_by=order_by, limit=limit, offset=offset)
+
+    def read_params(self, params: QueryDict) -> Query:
+        """Return the query that the parameters of a GET state; raise ValidationError."""
+        problems = _Problems()
+        condition = Q()
+        page: dict[str, Any] = {}
+        for key in params:
+            values = params.getlist(key)
+            if key in ("page", "limit", "offset"):
+                page[key] = _whole_number(values[-1])
+            elif key == "order_by":
+                page["order_bys"] = [name for value in values for name in value.split(",") if name]
+            elif key not in _RESERVED_PARAMS:
+                condition &= self._read_param(key, values, problems)
+        order_by, limit, offset = self._read_page(page, problems, prefix="")
+        problems.raise_any()
+        return Query(condition=condition, order_by=order_by, limit=limit, offset=offset)
+
+    def _read_filter(self, raw: Any, problems: _Problems) -> Q:
+        condition = Q()
+        if raw is None:
+            return condition
+        if not isinstance(raw, Mapping):
+            problems.add("filter", 'expected an object such as {"status": "enabled"}')
+            return condition
+        for name, value in raw.items():
+            entry = self.fields.get(name)
+            if entry is None:
+                problems.add(f"filter.{name}", f"unknown field; expected one of {', '.join(self.fields)}")
+            elif entry.kind is kinds.LABELS or not isinstance(value, Mapping):
+                operator = "contains" if entry.kind in _CONTAINERS else "eq"
+                condition &= self._compare(f"filter.{name}", name, operator, value, problems)
+            else:
+                for operator, operand in value.items():
+                    where = f"filter.{name}.{operator}"
+                    condition &= self._compare(where, name, operator, operand, problems)
+        return condition
+
+    def _read_param(self, key: str, values: list[str], problems: _Problems) -> Q:
+        name, _separator, operator = key.partition("__")
+        entry = self.fields.get(name)
+        if entry is None:
+            problems.add(key, f"unknown parameter; filters are {', '.join(self.fields)}")
+            return Q()
+        operator = operator or ("contains" if entry.kind in _CONTAINERS else "eq")
+        condition = Q()
+        for value in values:
+            operand: Any = value
+            if operator in ("in", "not_in"):
+                operand = value.split(",")
+            condition &= self._compare(key, name, operator, operand, problems, is_text=True)
+        return condition
+
+    def _compare(
+        self,
+        where: str,
+        name: str,
+        operator: str,
+        operand: Any,
+        problems: _Problems,
+        *,
+        is_text: bool = False,
+    ) -> Q:
+        entry = self.fields[name]
+        if operator not in entry.kind.operators:
+            allowed = ", ".join(sorted(entry.kind.operators))
+            problems.add(where, f"unknown operator for {name}; expected one of {allowed}")
+            return Q()
+        column = entry.column or name
+        if operand is None and operator in ("eq", "ne"):
+            return Q(**{f"{column}__isnull": operator == "eq"})
+        try:
+            value = _operand(entry.kind, operator, operand, is_text=is_text)
+        except BadValue as error:
+            problems.add(where, str(error))
+            return Q()
+        condition = Q(**{f"{column}__{_LOOKUPS[operator]}": value})
+        return ~condition if operator in _NEGATED else condition
+
+    def _read_page(
+        self, raw: Any, problems: _Problems, *, prefix: str = "page."
+    ) -> tuple[tuple[str, ...], int, int]:
+        if raw is None:
+            raw = {}
+        if not isinstance(raw, Mapping):
+            problems.add("page", 'expected an object such as {"page": 1, "limit": 20}')
+            raw = {}
+        for name in sorted(set(raw) - {"page", "limit", "offset", "order_bys"}):
+            problems.add(f"{prefix}{name}", "unknown field; expected page, limit, offset, order_bys")
+        limit = _bounded(raw.get("limit"), f"{prefix}limit", problems, 1, MAX_LIMIT, default=DEFAULT_LIMIT)
+        page = _bounded(raw.get("page"), f"{prefix}page", problems, 1, MAX_OFFSET // MAX_LIMIT, default=1)
+        offset = _bounded(raw.get("offset"), f"{prefix}offset", problems, 0, MAX_OFFSET, default=-1)
+        if offset >= 0 and raw.get("page") is not None:
+            problems.add(f"{prefix}offset", "give either page or offset")
+        order_by = self._read_order(raw.get("order_bys"), problems, prefix=prefix)
+        return order_by, limit, offset if offset >= 0 else (page - 1) * limit
+
+    def _read_order(self, raw: Any, problems: _Problems, *, prefix: str) -> tuple[str, ...]:
+        where = f"{prefix}order_bys" if prefix else "order_by"
+        if raw is None or raw == []:
+            keys: Iterable[Any] = self.default_order
+        elif isinstance(raw, str):
+            keys = raw.split(",")
+        elif isinstance(raw, list) and len(raw) <= MAX_ORDER_KEYS:
+            keys = raw
+        else:
+            problems.add(where, f'expected a list of at most {MAX_ORDER_KEYS} keys such as ["-created_at"]')
+            return ()
+        columns: list[str] = []
+        for key in keys:
+            name = key.removeprefix("-") if isinstance(key, str) else None
+            if name not in self.sort_keys:
+                expected = ", ".join(self.sort_keys)
+                problems.add(where, f"{str(key)[:80]!r} is no order key; expected one of {expected}")
+                continue
+            column = self.fields[name].column or name
+            columns.append(f"-{column}" if key.startswith("-") else column)
+        if "id" not in columns and "-id" not in columns:
+            columns.append("id")
+        return tuple(columns)
+
+
+def _operand(kind: Kind, operator: str, raw: Any, *, is_text: bool) -> Any:
+    read = kind.read_text if is_text else kind.read
+    if operator == "is_null":
+        return kinds.BOOLEAN.read_text(raw) if is_text else kinds.BOOLEAN.read(raw)
+    if operator in ("in", "not_in"):
+        if not isinstance(raw, list) or len(raw) > kinds.MAX_LIST_ITEMS:
+            raise BadValue(f"expected a list of at most {kinds.MAX_LIST_ITEMS} values")
+        return [read(item) for item in raw]
+    if operator in _PARTIAL and kind not in _CONTAINERS:
+        return kinds.read_text(raw)
+    return read(raw)
+
+
+def _whole_number(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else text
+
+
+def _bounded(raw: Any, where: str, problems: _Problems, least: int, most: int, *, default: int) -> int:
+    if raw is None:
+        return default
+    if type(raw) is not int or not least <= raw <= most:
+        problems.add(where, f"expected a whole number from {least} to {most}")
+        return default
+    return raw

@@ -1,0 +1,108 @@
+"""What every resource does the same way: query, list, read, create, change and delete.
+
+A view set names its query table, its serializers and, in three methods, the services that write; the routes
+of both spellings (`POST /create` and `POST /`, `POST /{id}/update` and `PATCH /{id}`) lead to one method.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django.db.models import Model, QuerySet
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import GenericViewSet
+
+from rest.pages import array_response, page_result
+from rest.querying import QueryTable
+from rest.schema import ResourceSchema
+from rest.serializers import NoBody, RequestSerializer
+
+Rows = list[Any]
+
+
+class ResourceViewSet(GenericViewSet[Any]):
+    """One resource; `request_serializers` read the bodies of actions."""
+
+    table: ClassVar[QueryTable]
+    entity_serializer: ClassVar[type[BaseSerializer[Any]]]
+    request_serializers: ClassVar[dict[str, type[RequestSerializer]]]
+    schema = ResourceSchema()
+
+    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        """Return what the browsable API shows as the form of the current action."""
+        return self.request_serializers.get(self.action or "", self.entity_serializer)
+
+    def list(self, request: Request, **_path: Any) -> Response:
+        """List, filtered by query parameters."""
+        query = self.table.read_params(request.query_params)
+        return Response(page_result(self.get_queryset(), query, self.represent_many))
+
+    def query(self, request: Request, **_path: Any) -> Response:
+        """List, filtered by the body."""
+        query = self.table.read_body(request.data or {})
+        return Response(page_result(self.get_queryset(), query, self.represent_many))
+
+    def retrieve(self, request: Request, pk: Any) -> Response:
+        """Read one."""
+        return Response(self.represent(self.get_queryset().get(pk=pk)))
+
+    def create(self, request: Request, **_path: Any) -> Response:
+        """Create one."""
+        entity = self.perform_create(self.read_body())
+        return Response(self.represent_created(entity), status=status.HTTP_201_CREATED)
+
+    def partial_update(self, request: Request, pk: Any) -> Response:
+        """Change the given fields; absent ones stay."""
+        entity = self.get_queryset().get(pk=pk)
+        return Response(self.represent(self.perform_update(entity, self.read_body(entity))))
+
+    def destroy(self, request: Request, pk: Any) -> Response:
+        """Delete one."""
+        self.perform_destroy(self.get_queryset().get(pk=pk))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def perform_create(self, data: dict[str, Any]) -> Any:
+        """Create the entity that a validated body describes, by a service, and return it."""
+        raise NotImplementedError
+
+    def perform_update(self, entity: Any, data: dict[str, Any]) -> Any:
+        """Change the entity by a service and return it."""
+        raise NotImplementedError
+
+    def perform_destroy(self, entity: Any) -> None:
+        """Delete or archive the entity by a service."""
+        raise NotImplementedError
+
+    def read_body(self, entity: Model | None = None) -> dict[str, Any]:
+        """Return the validated body of the current action; raise ValidationError."""
+        reader = self.request_serializers.get(self.action or "", NoBody)
+        serializer = reader(
+            entity, data=self.request.data, partial=entity is not None, context=self.get_serializer_context()
+        )
+        serializer.is_valid(raise_exception=True)
+        data: dict[str, Any] = serializer.validated_data
+        return data
+
+    def represent(self, entity: Any) -> Any:
+        """Return one entity as JSON."""
+        return self.represent_many([entity])[0]
+
+    def represent_created(self, entity: Any) -> Any:
+        """Return a new entity as JSON."""
+        return self.represent(entity)
+
+    def represent_many(self, entities: Sequence[Any]) -> Rows:
+        """Return entities as JSON, in a constant number of statements."""
+        context = self.get_serializer_context()
+        return [*self.entity_serializer(entities, many=True, context=context).data]
+
+    def array(self, queryset: QuerySet[Any]) -> Response:
+        """Answer the newest of a queryset as a bare array."""
+        return array_response(queryset.order_by(*self.table.default_order), self.represent_many)
+
+    @property
+    def who(self) -> str:
+        """The name of the user who asks, for `created_by` and its like."""
+        return str(self.request.user.get_username())

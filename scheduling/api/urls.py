@@ -1,0 +1,34 @@
+"""Paths of jobs, schedules, tasks and task instances, below /api/v1/."""
+
+from django.urls import path
+
+from rest.routing import resource_paths
+from scheduling.api.views import JobViewSet, ScheduleViewSet, TaskViewSet
+
+POST = "post"
+
+urlpatterns = [
+    *resource_paths(
+        "jobs",
+        JobViewSet,
+        actions={
+            "<pk>/enable": {POST: "enable"},
+            "<pk>/disable": {POST: "disable"},
+            "<pk>/trigger": {POST: "trigger"},
+        },
+    ),
+    path("jobs/namespace/<path:namespace>", JobViewSet.as_view({"get": "in_namespace"})),
+    *resource_paths(
+        "schedules",
+        ScheduleViewSet,
+        actions={"<pk>/enable": {POST: "enable"}, "<pk>/disable": {POST: "disable"}},
+    ),
+    path("schedules/preview", ScheduleViewSet.as_view({POST: "preview"})),
+    path("schedules/job/<int:job_id>", ScheduleViewSet.as_view({"get": "of_job"})),
+    *resource_paths(
+        "tasks", TaskViewSet, actions={"<pk>/retry": {POST: "retry"}, "<pk>/cancel": {POST: "cancel"}}
+    ),
+    path("tasks/job/<int:job_id>", TaskViewSet.as_view({"get": "of_job"})),
+    path("tasks/agent/<id:agent_id>", TaskViewSet.as_view({"get": "of_agent"})),
+    path("tasks/status/<str:status>", TaskViewSet.as_view({"get": "with_status"})),
+]
