@@ -113,8 +113,8 @@ RETURNING i.id, i.cancel_requested_at IS NOT NULL
 
 _DECISION_COLUMNS: Final = """
     i.id, i.task_id, i.status, i.last_seq, i.started_at, i.completed_at, t.status, t.cancel_requested_at,
-    t.retry_count, t.max_retries, (t.config->>'retry_interval_secs')::int, t.config->>'retry_backoff', i.token,
-    i.agent_id"""
+    t.retry_count, t.max_retries, (t.config->>'retry_interval_secs')::int, t.config->>'retry_backoff',
+    i.token, i.agent_id"""
 
 LOCK_ATTEMPTS: Final = f"""
 WITH {_NAMED}
