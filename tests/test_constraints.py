@@ -1,0 +1,178 @@
+"""Every rule that the database keeps is broken once, and refused by name; a new rule cannot be forgotten."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.apps import apps
+from django.db import IntegrityError, connection, models, transaction
+
+from agents.models import Agent, AgentToken
+from agents.services import issue_token
+from scheduling.models import Job, Lease, OutputChunk, Route, Schedule, Task, TaskInstance
+from scheduling.services.claiming import claim
+from tests import factories
+from tests.factories import NOW
+
+APPS = ("agents", "scheduling", "gateway")
+MODELS = [model for model in apps.get_models() if model._meta.app_label in APPS]
+POSITIVE = (models.PositiveIntegerField, models.PositiveSmallIntegerField, models.PositiveBigIntegerField)
+
+pytestmark = pytest.mark.django_db
+
+
+def copy_of(row, **changes):
+    """Insert the same row once more, under another primary key."""
+    row.pk = changes.pop("pk", None)
+    for name, value in changes.items():
+        setattr(row, name, value)
+    row.save(force_insert=True)
+
+
+def attempt(**config):
+    agent, task = factories.agent(), factories.task(job=factories.job(config=config))
+    claim(slots={agent.id: 1}, now=NOW, lead_secs=2, lease_secs=30)
+    return TaskInstance.objects.get(task=task)
+
+
+def another_attempt(instance, **changes):
+    copy_of(instance, pk=uuid.uuid4(), **{"token": instance.token + 1000} | changes)
+
+
+def chunk(**fields):
+    values = {"instance": attempt(), "stream": 1, "offset": 0, "data": b"x", "at": NOW} | fields
+    return OutputChunk.objects.create(**values)
+
+
+def change(model, row, **fields):
+    model.objects.filter(pk=row.pk).update(**fields)
+
+
+def two_places():
+    first = attempt(max_concurrency=2)
+    other = factories.task(job=first.job)
+    another_attempt(first, task_id=other.pk)
+
+
+VIOLATIONS = {
+    "agent_name_unique": lambda: copy_of(factories.agent(), pk=uuid.uuid4()),
+    "agent_name_not_empty": lambda: change(Agent, factories.agent(), name=""),
+    "agent_status_known": lambda: change(Agent, factories.agent(), status="asleep"),
+    "job_name_unique_in_namespace": lambda: copy_of(factories.job()),
+    "job_name_not_empty": lambda: change(Job, factories.job(), name=""),
+    "job_max_concurrency_positive": lambda: change(Job, factories.job(), max_concurrency=0),
+    "schedule_kind_known": lambda: change(Schedule, factories.schedule(), kind="sometimes"),
+    "schedule_status_known": lambda: change(Schedule, factories.schedule(), status="asleep"),
+    "schedule_cron_has_expression": lambda: change(
+        Schedule, factories.schedule(), kind="cron", cron_expression=""
+    ),
+    "schedule_interval_positive": lambda: change(Schedule, factories.schedule(), interval_secs=0),
+    "schedule_once_has_start": lambda: change(Schedule, factories.schedule(), kind="once", start_time=None),
+    "schedule_ends_after_start": lambda: change(
+        Schedule, factories.schedule(), start_time=NOW, end_time=NOW - timedelta(seconds=1)
+    ),
+    "schedule_max_count_positive": lambda: change(Schedule, factories.schedule(), max_count=0),
+    "task_one_per_instant": lambda: [
+        copy_of(factories.task(), schedule=schedule) for schedule in [factories.schedule()] for _ in range(2)
+    ],
+    "task_status_known": lambda: change(Task, factories.task(), status="asleep"),
+    "task_completed_at_iff_terminal": lambda: change(Task, factories.task(), completed_at=NOW),
+    "taskinstance_one_live_per_task": lambda: another_attempt(attempt(), attempt=2),
+    "taskinstance_attempt_unique": lambda: another_attempt(attempt(), status="failed"),
+    "taskinstance_one_live_per_place": two_places,
+    "taskinstance_status_known": lambda: change(TaskInstance, attempt(), status="asleep"),
+    "taskinstance_attempt_positive": lambda: change(TaskInstance, attempt(), attempt=0),
+    "outputchunk_offset_unique": lambda: copy_of(chunk()),
+    "outputchunk_offset_not_negative": lambda: chunk(offset=-1),
+    "scheduling_route.key": lambda: copy_of(factories.job().route),
+    "scheduling_taskinstance.token": lambda: [
+        another_attempt(one, attempt=2, status="failed", token=one.token) for one in [attempt()]
+    ],
+    "agents_agenttoken.digest": lambda: [
+        copy_of(AgentToken.objects.get()) for _ in [issue_token(agent=factories.agent())]
+    ],
+}
+
+
+def rules():
+    """Return the names of all rules that the models state, beside keys and numbers that are not negative."""
+    named = {constraint.name for model in MODELS for constraint in model._meta.constraints}
+    unique = {
+        f"{model._meta.db_table}.{field.column}"
+        for model in MODELS
+        for field in model._meta.local_fields
+        if field.unique and not field.primary_key
+    }
+    together = {
+        f"{model._meta.db_table} {names}" for model in MODELS for names in model._meta.unique_together
+    }
+    return named | unique | together
+
+
+def test_every_rule_of_the_models_is_violated_below():
+    assert rules() == VIOLATIONS.keys()
+
+
+@pytest.mark.parametrize("rule", sorted(VIOLATIONS))
+def test_the_database_refuses_what_breaks_the_rule(rule):
+    with pytest.raises(IntegrityError) as refusal, transaction.atomic():
+        VIOLATIONS[rule]()
+    name = refusal.value.__cause__.diag.constraint_name
+    assert name == rule or name.startswith(rule.replace(".", "_"))
+
+
+@pytest.mark.parametrize(
+    ("model", "field"),
+    [
+        (model, field.name)
+        for model in MODELS
+        for field in model._meta.local_fields
+        if isinstance(field, POSITIVE)
+    ],
+    ids=str,
+)
+def test_a_number_that_counts_is_never_negative(model, field):
+    column = model._meta.get_field(field).column
+    table = model._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass"
+            " AND contype = 'c' AND conkey = ARRAY[(SELECT attnum FROM pg_attribute"
+            " WHERE attrelid = %s::regclass AND attname = %s)]",
+            [table, table, column],
+        )
+        rules = [rule for (rule,) in cursor.fetchall()]
+    assert any(f"({column} >= 0)" in rule or f'("{column}" >= 0)' in rule for rule in rules)
+
+
+def test_the_database_holds_no_rule_that_the_models_do_not_state():
+    tables = [model._meta.db_table for model in MODELS]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+            " WHERE conrelid = ANY(%s::regclass[]) AND contype IN ('c', 'u', 'x')",
+            [tables],
+        )
+        found = dict(cursor.fetchall())
+    stated = {rule for rule in rules() if "." not in rule}
+    strangers = {
+        name
+        for name, rule in found.items()
+        if name not in stated
+        and not rule.endswith(">= 0))")
+        and not any(name.startswith(one.replace(".", "_")) for one in rules() if "." in one)
+    }
+    assert strangers == set()
+
+
+def test_a_servers_lease_has_one_row_for_its_name():
+    Lease.objects.create(name="gateway", holder="a", since=NOW, renewed_at=NOW)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Lease.objects.create(name="gateway", holder="b", since=NOW, renewed_at=NOW)
+
+
+def test_history_keeps_what_it_speaks_of():
+    instance = attempt()
+    for row in (instance.job, instance.agent, Route.objects.get(pk=instance.task.route_id)):
+        with pytest.raises(models.ProtectedError):
+            row.delete()
