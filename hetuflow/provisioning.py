@@ -3,6 +3,7 @@
 Everything here may be done at every start and changes nothing that is there already.
 """
 
+import contextlib
 import secrets
 from datetime import datetime
 from typing import Final
@@ -46,16 +47,12 @@ def kept_password_is_valid(folder: DataFolder) -> bool:
     return bool(kept) and admin is not None and admin.check_password(kept)
 
 
-def ensure_agent_token(folder: DataFolder, *, now: datetime) -> str:
-    """Return the token of the local agent: the one in the data folder while it is valid, else a new one."""
+def ensure_agent_token(folder: DataFolder, *, now: datetime) -> None:
+    """Put a token of the local agent into the data folder, unless a valid one is there."""
     kept = folder.read_secret(AGENT_TOKEN_FILE)
     if kept:
-        try:
+        with contextlib.suppress(TokenRefused):
             authenticate_agent(token=kept, now=now)
-        except TokenRefused:
-            pass
-        else:
-            return kept
+            return
     _agent, token = issue_agent_token(name=AGENT_NAME)
     folder.write_secret(AGENT_TOKEN_FILE, token)
-    return token

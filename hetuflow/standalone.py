@@ -29,9 +29,12 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 HEALTH_PATH: Final = "/api/v1/health"
 _READY_SECS: Final = 60.0
 _LEFT_OVER_SECS: Final = 15.0
+_POSTGRES_PAUSE_SECS: Final = 5.0
 _WAIT_TICK_SECS: Final = 0.05
 # What the agent, and with it the commands it runs, has no business to know.
-_SERVER_SECRETS: Final = frozenset({"DATABASE_URL", "HETUFLOW_SECRET_KEY", "HETUFLOW_ADMIN_PASSWORD"})
+_NOT_FOR_AGENT: Final = frozenset(
+    {"DATABASE_URL", "HETUFLOW_SECRET_KEY", "HETUFLOW_ADMIN_PASSWORD", "HETUFLOW_AGENT_TOKEN"}
+)
 _FROM_MAKE: Final = frozenset({"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKE_TERMOUT", "MAKE_TERMERR"})
 
 
@@ -59,7 +62,8 @@ class Options:
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
 
     @property
-    def base_url(self) -> str:
+    def authority(self) -> str:
+        """Host and port, as in an address."""
         host = self.reachable_host
         return f"{f'[{host}]' if ':' in host else host}:{self.port}"
 
@@ -69,12 +73,14 @@ class PostgresGuard:
 
     def __init__(self, postgres: EmbeddedPostgres) -> None:
         self._postgres = postgres
+        self._not_before = 0.0
 
     def look_after(self) -> str | None:
         """Start it again where it has ended and return a line that says so."""
         status = self._postgres.poll()
-        if status is None:
+        if status is None or time.monotonic() < self._not_before:
             return None
+        self._not_before = time.monotonic() + _POSTGRES_PAUSE_SECS
         try:
             self._postgres.start()
         except EmbeddedPostgresError as error:
@@ -117,16 +123,16 @@ class Standalone:
         self._check_port(patience_secs=_LEFT_OVER_SECS if wait_for_port else 0.0)
         with self._database() as (url, postgres), self._folder.published_address(url):
             self._go_on_unless_stopped(signals)
-            login, token = self._provision(signals)
+            password = self._provision(signals)
             supervisor = Supervisor(
-                self._children(url, token),
+                self._children(url),
                 also=[PostgresGuard(postgres)] if postgres else [],
                 signals=signals,
                 say=self._complain,
             )
             try:
                 supervisor.start()
-                self._supervise(supervisor, login)
+                self._supervise(supervisor, password)
             finally:
                 self._say("\nStopping: agent, scheduler, server, database … (Ctrl-C again to hurry)")
                 supervisor.stop()
@@ -161,31 +167,32 @@ class Standalone:
         finally:
             postgres.stop()
 
-    def _provision(self, signals: SignalQueue) -> tuple[str, str]:
-        """Prepare the database; return a new admin password to show ("" if none) and the agent's token."""
+    def _provision(self, signals: SignalQueue) -> str:
+        """Prepare the database; return a new admin password to show, "" if there is none."""
         try:
             if has_unapplied_migrations():
                 self._say("Preparing the database …")
                 call_command("migrate", interactive=False, verbosity=0)
             self._go_on_unless_stopped(signals)
             password = provisioning.ensure_admin(self._folder, password=self._options.admin_password)
-            token = provisioning.ensure_agent_token(self._folder, now=database_now())
+            provisioning.ensure_agent_token(self._folder, now=database_now())
             if sample_jobs.load_once(self._folder, now=database_now()):
                 self._say("Loaded a few sample jobs.")
-            return password, token
+            return password
         finally:
             connections.close_all()
 
-    def _children(self, url: str, token: str) -> list[ChildProcess]:
+    def _children(self, url: str) -> list[ChildProcess]:
         shared = {name: value for name, value in os.environ.items() if name not in _FROM_MAKE}
         shared |= {"PYTHONUNBUFFERED": "1", "HETUFLOW_DATA_DIR": str(self._folder.path)}
         django = {**shared, "DATABASE_URL": url}
         django.pop("HETUFLOW_ADMIN_PASSWORD", None)
-        agent = {name: value for name, value in shared.items() if name not in _SERVER_SECRETS} | {
-            "HETUFLOW_SERVER": f"ws://{self._options.base_url}",
-            "HETUFLOW_AGENT_TOKEN": token,
+        agent = {name: value for name, value in shared.items() if name not in _NOT_FOR_AGENT} | {
+            "HETUFLOW_SERVER": f"ws://{self._options.authority}",
+            "HETUFLOW_AGENT_TOKEN_FILE": str(self._folder.path / provisioning.AGENT_TOKEN_FILE),
             "HETUFLOW_AGENT_DIR": str(self._folder.path / "agent"),
         }
+        agent.setdefault("HETUFLOW_AGENT_NAME", provisioning.AGENT_NAME)
         manage = [sys.executable, str(ROOT / "manage.py")]
         listen = ["--host", self._options.host, "--port", str(self._options.port)]
 
@@ -216,7 +223,7 @@ class Standalone:
                 self._complain(f"The server does not answer; its log: {_short(self._folder.logs)}/server.log")
 
     def _welcome(self, password: str) -> str:
-        url = f"http://{self._options.base_url}"
+        url = f"http://{self._options.authority}"
         login = _login_line(self._folder, password, given=bool(self._options.admin_password))
         manage = f"{_short(Path(sys.executable))} manage.py"
         database = "PostgreSQL at DATABASE_URL" if self._options.database_url else "embedded PostgreSQL"

@@ -2,20 +2,25 @@
 
 import os
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from hetuflow import embedded_postgres
 from hetuflow.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, running
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has somebody to give its rights up for")
 
 
 def _owner_of_server(cluster: Path) -> int:
-    pid = int((cluster / "postmaster.pid").read_text().split("\n", 1)[0])
-    return Path(f"/proc/{pid}").stat().st_uid
+    return Path(f"/proc/{_server_pid(cluster)}").stat().st_uid
+
+
+def _server_pid(cluster: Path) -> int:
+    return int((cluster / "postmaster.pid").read_text().split("\n", 1)[0])
 
 
 def test_what_was_stored_is_there_at_the_next_start(tmp_path: Path) -> None:
@@ -44,6 +49,21 @@ def test_root_starts_it_as_somebody_else_in_a_folder_closed_to_everyone_else(tmp
         assert _owner_of_server(closed / "data" / "postgres") != 0
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
     assert closed.stat().st_uid == 0
+
+
+@as_root
+def test_binaries_that_only_root_can_reach_are_copied_to_where_everybody_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory() as reachable:
+        Path(reachable).chmod(0o755)
+        monkeypatch.setattr(embedded_postgres, "_STATE_DIR_OF_ROOT", Path(reachable))
+        monkeypatch.setattr(embedded_postgres, "_others_can_enter", lambda folder: False)
+
+        with running(tmp_path, throw_away=True):
+            program = (Path(f"/proc/{_server_pid(tmp_path / 'postgres')}") / "exe").readlink()
+
+        assert program.is_relative_to(reachable)
 
 
 @as_root
