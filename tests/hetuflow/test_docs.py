@@ -1,0 +1,62 @@
+"""What the documentation says about itself and about the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+_VARIABLE = re.compile(r"[\"']((?:HETUFLOW_|DATABASE_URL)[A-Z_]*)[\"']")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
+
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "module", ["hetuflow/settings.py", "hetuflow/embedded_postgres.py", "agents/daemon/config.py"]
+)
+def test_every_variable_that_is_read_is_documented(module: str) -> None:
+    documented = (ROOT / "docs" / "operations.md").read_text()
+    read = set(_VARIABLE.findall((ROOT / module).read_text()))
+
+    assert read
+    assert {name for name in read if f"`{name}`" not in documented} == set()
+
+
+def test_every_documented_variable_of_servers_and_agents_is_read() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    tables = page[page.index("## Variables of servers") : page.index("## What a command finds")]
+    code = "".join(
+        path.read_text() for folder in ("hetuflow", "agents") for path in (ROOT / folder).rglob("*.py")
+    )
+    named = set(re.findall(r"^\| `([A-Z_]+)`(?:, `([A-Z_]+)`)?", tables, re.MULTILINE))
+    names = {name for pair in named for name in pair if name}
+
+    assert len(names) > 20
+    assert {name for name in names if not re.search(rf"[\"']{name}[\"']", code)} == set()
+
+
+def test_both_readmes_walk_the_same_way() -> None:
+    english, chinese = (
+        re.findall(r"<!-- tested -->\n(.*?)```\n", (ROOT / page).read_text(), re.DOTALL)
+        for page in ("README.md", "README.zh.md")
+    )
+
+    # Only the name and the words of the example job differ.
+    assert len(english) == 4
+    assert english[:1] + english[2:] == chinese[:1] + chinese[2:]
+
+
+def test_every_target_of_the_makefile_says_what_it_does() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony is not None
+    described = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
+
+    assert set(phony[1].split()) == described
