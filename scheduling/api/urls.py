@@ -3,6 +3,7 @@
 from django.urls import path
 
 from rest.routing import resource_paths
+from scheduling.api.instances import InstanceLogsViewSet, TaskInstanceViewSet
 from scheduling.api.views import JobViewSet, ScheduleViewSet, TaskViewSet
 
 POST = "post"
@@ -31,4 +32,18 @@ urlpatterns = [
     path("tasks/job/<int:job_id>", TaskViewSet.as_view({"get": "of_job"})),
     path("tasks/agent/<id:agent_id>", TaskViewSet.as_view({"get": "of_agent"})),
     path("tasks/status/<str:status>", TaskViewSet.as_view({"get": "with_status"})),
+    *resource_paths(
+        "task-instances",
+        TaskInstanceViewSet,
+        key="id",
+        actions={
+            "<pk>/start": {POST: "start"},
+            "<pk>/complete": {POST: "complete"},
+            "<pk>/cancel": {POST: "cancel"},
+        },
+    ),
+    path("task-instances/<id:pk>/logs", InstanceLogsViewSet.as_view({"get": "logs"})),
+    path("task-instances/task/<int:task_id>", TaskInstanceViewSet.as_view({"get": "of_task"})),
+    path("task-instances/agent/<id:agent_id>", TaskInstanceViewSet.as_view({"get": "of_agent"})),
+    path("task-instances/status/<str:status>", TaskInstanceViewSet.as_view({"get": "with_status"})),
 ]

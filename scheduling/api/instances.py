@@ -1,0 +1,227 @@
+"""REST of task instances: what attempts did, and attempts that are driven by hand."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from django.http.response import HttpResponseBase
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents.models import Agent
+from agents.protocol.messages import AttemptMetrics
+from rest.fields import AnyJsonField, IdField, NumberField, TextField, WholeNumberField
+from rest.serializers import NoBody, RequestSerializer
+from rest.views import ResourceViewSet, Rows
+from scheduling.api import filters
+from scheduling.api.logs import JSONLinesRenderer, PlainTextRenderer, log_response, read_log_request
+from scheduling.api.views import known
+from scheduling.clock import database_now
+from scheduling.errors import InvalidField
+from scheduling.models import Task, TaskInstance
+from scheduling.services import by_hand
+from scheduling.services.output import read_beginnings
+
+# `output` is a glance; `/logs` has it all.
+OUTPUT_BYTES: int = 64 * 1024
+OUTPUT_BYTES_IN_LISTS: int = 4 * 1024
+
+
+class AttemptMetricsSerializer(serializers.Serializer[Any]):
+    cpu_time = serializers.FloatField(allow_null=True, help_text="Seconds.")
+    memory_peak = serializers.IntegerField(allow_null=True, help_text="Bytes.")
+    disk_read = serializers.IntegerField(allow_null=True, help_text="Bytes.")
+    disk_write = serializers.IntegerField(allow_null=True, help_text="Bytes.")
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        return {name: instance.get(name) for name in AttemptMetrics.__struct_fields__}
+
+
+class TaskInstanceSerializer(serializers.ModelSerializer[TaskInstance]):
+    task_id = serializers.IntegerField(read_only=True)
+    job_id = serializers.IntegerField(read_only=True)
+    agent_id = serializers.UUIDField(read_only=True, allow_null=True)
+    output = serializers.SerializerMethodField(
+        help_text="How the output begins, both streams as they arrived; `/logs` has all of it."
+    )
+    metrics = AttemptMetricsSerializer(read_only=True)
+
+    class Meta:
+        model = TaskInstance
+        fields = (
+            "id",
+            "task_id",
+            "job_id",
+            "agent_id",
+            "attempt",
+            "status",
+            "started_at",
+            "completed_at",
+            "exit_code",
+            "result",
+            "output",
+            "error_message",
+            "metrics",
+            "created_at",
+            "updated_at",
+        )
+        read_only_fields = fields
+
+    def get_output(self, instance: TaskInstance) -> str:
+        output: bytes = self.context["outputs"].get(instance.pk, b"")
+        return output.decode(errors="replace")
+
+
+class MetricsRequest(RequestSerializer):
+    cpu_time = NumberField(required=False, allow_null=True, min_value=0, max_value=1e12)
+    memory_peak = WholeNumberField(required=False, allow_null=True, max_value=2**53 - 1)
+    disk_read = WholeNumberField(required=False, allow_null=True, max_value=2**53 - 1)
+    disk_write = WholeNumberField(required=False, allow_null=True, max_value=2**53 - 1)
+
+
+class InstanceRequest(RequestSerializer):
+    entity = TaskInstanceSerializer
+
+    task_id = WholeNumberField(max_value=2**63 - 1)
+    agent_id = IdField(required=False, allow_null=True)
+
+
+class InstanceUpdateRequest(RequestSerializer):
+    entity = TaskInstanceSerializer
+
+    result = AnyJsonField(required=False, allow_null=True)
+    error_message = TextField(required=False, allow_blank=True)
+    metrics = MetricsRequest(required=False)
+
+
+class StartRequest(RequestSerializer):
+    entity = TaskInstanceSerializer
+
+    agent_id = IdField(required=False, allow_null=True)
+
+
+class CompleteRequest(InstanceUpdateRequest):
+    exit_code = WholeNumberField(required=False, allow_null=True, min_value=-(2**31))
+    output = TextField(required=False, allow_blank=True, max_length=None)
+
+
+class TaskInstanceViewSet(ResourceViewSet):
+    """Attempts of tasks."""
+
+    table = filters.INSTANCES
+    entity_serializer = TaskInstanceSerializer
+    request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {
+        "create": InstanceRequest,
+        "partial_update": InstanceUpdateRequest,
+        "start": StartRequest,
+        "complete": CompleteRequest,
+        "cancel": NoBody,
+    }
+
+    def get_queryset(self) -> QuerySet[TaskInstance]:
+        return TaskInstance.objects.all()
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {"outputs": {}, **super().get_serializer_context()}
+
+    def represent(self, entity: TaskInstance) -> Any:
+        return self._with_output([entity], limit=OUTPUT_BYTES)[0]
+
+    def represent_many(self, entities: Sequence[TaskInstance]) -> Rows:
+        return self._with_output(entities, limit=OUTPUT_BYTES_IN_LISTS)
+
+    def _with_output(self, entities: Sequence[TaskInstance], *, limit: int) -> Rows:
+        """Return attempts with the beginnings of their output, which take one statement more."""
+        outputs = read_beginnings([instance.pk for instance in entities], limit=limit)
+        context = {**self.get_serializer_context(), "outputs": outputs}
+        return [*TaskInstanceSerializer(entities, many=True, context=context).data]
+
+    def perform_create(self, data: dict[str, Any]) -> TaskInstance:
+        agent_id = _known_agent(data.get("agent_id"))
+        try:
+            return by_hand.create_attempt(task_id=data["task_id"], agent_id=agent_id, now=database_now())
+        except Task.DoesNotExist as error:
+            raise InvalidField({"task_id": str(_("There is no such task."))}) from error
+
+    def perform_update(self, entity: TaskInstance, data: dict[str, Any]) -> TaskInstance:
+        return by_hand.update_attempt(instance_id=entity.pk, now=database_now(), **data)
+
+    def perform_destroy(self, entity: TaskInstance) -> None:
+        by_hand.delete_attempt(instance_id=entity.pk)
+
+    def start(self, request: Request, pk: str) -> Response:
+        """Note that the attempt's command was started."""
+        agent_id = _known_agent(self._body_for(pk).get("agent_id"))
+        instance = by_hand.start_attempt(instance_id=_id(pk), agent_id=agent_id, now=database_now())
+        return Response(self.represent(instance))
+
+    def complete(self, request: Request, pk: str) -> Response:
+        """Note how the attempt ended; a non-zero `exit_code` is a failure."""
+        data = self._body_for(pk)
+        instance = by_hand.complete_attempt(instance_id=_id(pk), now=database_now(), **data)
+        return Response(self.represent(instance))
+
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Cancel the attempt and its task; if the command runs on an agent, that is killed."""
+        self._body_for(pk)
+        return Response(
+            self.represent(by_hand.cancel_attempt(instance_id=_id(pk), now=database_now(), by=self.who))
+        )
+
+    def of_task(self, request: Request, task_id: int) -> Response:
+        """List the attempts of one task."""
+        return self.array(self.get_queryset().filter(task_id=task_id))
+
+    def of_agent(self, request: Request, agent_id: str) -> Response:
+        """List the attempts on one agent."""
+        return self.array(self.get_queryset().filter(agent_id=agent_id))
+
+    def with_status(self, request: Request, status: str) -> Response:
+        """List the attempts with one status."""
+        return self.array(self.get_queryset().filter(status=known(status, filters.INSTANCE_STATUS)))
+
+    def _body_for(self, pk: str) -> dict[str, Any]:
+        """Return the body of an action on an attempt; one that is not there is a 404 before a bad body."""
+        self.get_queryset().only("pk").get(pk=pk)
+        return self.read_body()
+
+
+class InstanceLogsViewSet(ResourceViewSet):
+    """The output of one attempt."""
+
+    table = filters.INSTANCES
+    entity_serializer = TaskInstanceSerializer
+    request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {}
+    renderer_classes = [JSONLinesRenderer, PlainTextRenderer, JSONRenderer]
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("stream", str, enum=["stdout", "stderr"]),
+            OpenApiParameter("offset", int, description="The first byte; 0 where absent."),
+            OpenApiParameter("limit", int, description="At most so many bytes; 1 MiB where absent."),
+            OpenApiParameter("follow", bool, description="Go on until the attempt ends."),
+        ],
+        responses={(200, "application/x-ndjson"): OpenApiTypes.STR, (200, "text/plain"): OpenApiTypes.STR},
+    )
+    def logs(self, request: Request, pk: str) -> HttpResponseBase:
+        """Read what the attempt printed: `text/plain` when asked for, else JSON lines."""
+        wanted = read_log_request(request.query_params)
+        instance = TaskInstance.objects.get(pk=pk)
+        renderer = request.accepted_renderer
+        return log_response(instance, wanted, as_text=isinstance(renderer, PlainTextRenderer))
+
+
+def _known_agent(agent_id: Any) -> Any:
+    """Return the id of an agent that is there, or None for none; raise InvalidField."""
+    if agent_id is None or Agent.objects.filter(pk=agent_id, archived_at__isnull=True).exists():
+        return agent_id
+    raise InvalidField({"agent_id": str(_("There is no such agent."))})
+
+
+def _id(pk: str) -> Any:
+    return TaskInstance._meta.pk.to_python(pk)

@@ -1,0 +1,190 @@
+"""Output over HTTP: as it was printed, or as JSON lines, and while it is still being written."""
+
+import asyncio
+import codecs
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections
+from django.http import HttpResponse, QueryDict, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.renderers import JSONRenderer
+
+from agents.protocol.messages import Stream
+from rest import kinds
+from rest.fields import refuse
+from rest.kinds import BadValue
+from scheduling.models import TaskInstance
+from scheduling.services.output import STREAMS, Piece, read_pieces
+from scheduling.states import INSTANCE_LIVE
+
+DEFAULT_LIMIT_BYTES: Final = 1024 * 1024
+MAX_LIMIT_BYTES: Final = 8 * 1024 * 1024
+FOLLOW_CHUNK_BYTES: Final = 256 * 1024
+FOLLOW_POLL_SECS: Final = 0.5
+_PARAMS: Final = ("stream", "offset", "limit", "follow", "format")
+_STREAM: Final = kinds.choice(tuple(STREAMS))
+
+T = TypeVar("T")
+
+
+class JSONLinesRenderer(JSONRenderer):
+    """Stands for JSON lines in content negotiation; errors are plain JSON."""
+
+    media_type = "application/x-ndjson"
+    format = "jsonl"
+
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> Any:
+        renderer_context["response"]["Content-Type"] = "application/json"
+        return super().render(data, "application/json", renderer_context)
+
+
+class PlainTextRenderer(JSONLinesRenderer):
+    """Stands for plain text in content negotiation; errors are plain JSON."""
+
+    media_type = "text/plain"
+    format = "txt"
+
+
+@dataclass(frozen=True, slots=True)
+class LogRequest:
+    """Which bytes of which stream; both streams, in the order of arrival, where it is None."""
+
+    stream: Stream | None
+    offset: int
+    limit: int
+    follow: bool
+
+
+def read_log_request(params: QueryDict) -> LogRequest:
+    """Return what the parameters ask for; raise ValidationError."""
+    errors = {name: "unknown parameter" for name in params if name not in _PARAMS}
+
+    def read(name: str, reader: Callable[[str], T], default: T) -> T:
+        try:
+            return reader(str(params[name])) if name in params else default
+        except BadValue as error:
+            errors[name] = str(error)
+            return default
+
+    wanted = LogRequest(
+        stream=read("stream", _STREAM.read_text, None),
+        offset=read("offset", _from(0, 2**53), 0),
+        limit=read("limit", _from(1, MAX_LIMIT_BYTES), DEFAULT_LIMIT_BYTES),
+        follow=read("follow", kinds.BOOLEAN.read_text, False),
+    )
+    if errors:
+        refuse(errors)
+    return wanted
+
+
+def log_response(instance: TaskInstance, wanted: LogRequest, *, as_text: bool) -> HttpResponseBase:
+    """Answer the output of an attempt; with `follow`, until the attempt has ended."""
+    render = _Text() if as_text else _Lines()
+    if wanted.follow:
+        return StreamingHttpResponse(
+            _follow(instance.pk, wanted, render),
+            content_type=render.content_type,
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+    pieces = read_pieces(
+        instance_id=instance.pk, stream=wanted.stream, offset=wanted.offset, limit=wanted.limit
+    )
+    return HttpResponse(b"".join([*render(pieces), *render.end()]), content_type=render.content_type)
+
+
+class _Text:
+    """The bytes as they were printed."""
+
+    content_type = "text/plain; charset=utf-8"
+
+    def __call__(self, pieces: Iterable[Piece]) -> Iterator[bytes]:
+        for piece in pieces:
+            yield piece.data
+
+    def end(self) -> Iterator[bytes]:
+        return iter(())
+
+
+class _Lines:
+    """A JSON object for each stored piece; a character that is split between two comes with the second."""
+
+    content_type = "application/x-ndjson"
+
+    def __init__(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._decoders = {name: decoder(errors="replace") for name in STREAMS}
+        self._last: dict[str, Piece] = {}
+
+    def __call__(self, pieces: Iterable[Piece]) -> Iterator[bytes]:
+        for piece in pieces:
+            self._last[piece.stream] = piece
+            yield self._line(piece, self._decoders[piece.stream].decode(piece.data))
+
+    def end(self) -> Iterator[bytes]:
+        """Yield what is left of characters that never came to their end."""
+        for name, piece in self._last.items():
+            rest = self._decoders[name].decode(b"", final=True)
+            if rest:
+                yield self._line(replace(piece, offset=piece.offset + len(piece.data)), rest)
+
+    def _line(self, piece: Piece, text: str) -> bytes:
+        line = {
+            "seq": piece.seq,
+            "stream": piece.stream,
+            "offset": piece.offset,
+            "at": piece.at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "text": text,
+        }
+        return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+
+
+async def _follow(instance_id: uuid.UUID, wanted: LogRequest, render: Any) -> AsyncIterator[bytes]:
+    """Yield output as it is stored, until the attempt ended and all of it was sent."""
+    offset = wanted.offset
+    while True:
+        # Whether it still runs is read first: what arrives in between is then read in this round.
+        is_live, pieces = await _in_thread(partial(_look, instance_id, wanted.stream, offset))
+        for data in render(pieces):
+            yield data
+        offset += sum(len(piece.data) for piece in pieces)
+        if pieces:
+            continue
+        if not is_live:
+            break
+        await asyncio.sleep(FOLLOW_POLL_SECS)
+    for data in render.end():
+        yield data
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Run `work` on a thread that gives its database connection back at once."""
+
+    def call() -> T:
+        try:
+            return work()
+        finally:
+            close_old_connections()
+
+    return await sync_to_async(call, thread_sensitive=False)()
+
+
+def _look(instance_id: uuid.UUID, stream: Stream | None, offset: int) -> tuple[bool, list[Piece]]:
+    is_live = TaskInstance.objects.filter(pk=instance_id, status__in=INSTANCE_LIVE).exists()
+    return is_live, read_pieces(
+        instance_id=instance_id, stream=stream, offset=offset, limit=FOLLOW_CHUNK_BYTES
+    )
+
+
+def _from(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 19 and least <= int(text) <= most):
+            raise BadValue(f"expected a whole number from {least} to {most}")
+        return int(text)
+
+    return read
