@@ -1,17 +1,23 @@
-"""A control group for each attempt, where the machine lets us make one (cgroup v2).
+"""A control group for an attempt, where the machine lets us make one (cgroup v2).
 
-It ends a whole tree at once, also one that forks faster than one can look, and it limits memory and CPU. The
-shim joins the group before it starts the command, and leaves it before it kills the rest.
+It ends a whole tree at once, also one that forks faster than one can look, and it limits memory and CPU. An
+attempt gets one before it starts where it has limits, else when it lasts: moving a process costs more than
+starting a short command does.
 """
 
-import contextlib
+from __future__ import annotations
+
 import os
 import time
-from typing import Any, Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 _CPU_PERIOD_US: Final = 100_000
 _PARENT: Final = "hetuflow"
 _SUPERVISORS: Final = "supervisors"
+_MOVE_PASSES: Final = 20
 
 
 def find_parent() -> str | None:
@@ -26,43 +32,54 @@ def find_parent() -> str | None:
     except OSError:
         return None
     for controller in ("+memory", "+cpu"):
-        with contextlib.suppress(OSError):
-            _write(f"{parent}/cgroup.subtree_control", controller)
+        _write(f"{parent}/cgroup.subtree_control", controller)
     return parent if os.access(f"{parent}/{_SUPERVISORS}/cgroup.kill", os.W_OK) else None
 
 
-def join(parent: str, instance_id: str, limits: dict[str, Any]) -> str | None:
-    """Make the attempt's group, with its limits, and move this process there; None where that fails."""
+def make(parent: str, instance_id: str, limits: dict[str, Any]) -> str | None:
+    """Make the group of an attempt with its limits; return its folder, or None where that fails."""
     group = f"{parent}/{instance_id}"
     try:
         os.makedirs(group, exist_ok=True)
-        _write(f"{group}/cgroup.procs", "0")
     except OSError:
         return None
     if memory_mb := limits.get("max_memory_mb"):
-        with contextlib.suppress(OSError):
-            _write(f"{group}/memory.max", str(int(memory_mb) * 1024 * 1024))
+        _write(f"{group}/memory.max", str(int(memory_mb) * 1024 * 1024))
     if percent := limits.get("max_cpu_percent"):
-        with contextlib.suppress(OSError):
-            _write(f"{group}/cpu.max", f"{int(percent) * _CPU_PERIOD_US // 100} {_CPU_PERIOD_US}")
+        _write(f"{group}/cpu.max", f"{int(percent) * _CPU_PERIOD_US // 100} {_CPU_PERIOD_US}")
     return group
 
 
-def limits_memory(group: str | None) -> bool:
-    """Whether the group's memory is limited by the kernel, so that nothing else has to."""
-    return group is not None and os.access(f"{group}/memory.max", os.F_OK)
+def join(group: str) -> bool:
+    """Move this process into `group`, for what it starts now; whether that worked."""
+    return _write(f"{group}/cgroup.procs", "0")
 
 
 def leave(group: str) -> None:
-    """Move this process out of its attempt's group."""
-    with contextlib.suppress(OSError):
-        _write(f"{os.path.dirname(group)}/{_SUPERVISORS}/cgroup.procs", "0")
+    """Move this process out of `group`; what it started stays there."""
+    _write(f"{os.path.dirname(group)}/{_SUPERVISORS}/cgroup.procs", "0")
+
+
+def move_tree(group: str, tree: Any) -> None:
+    """Move all processes that `tree()` finds into `group`, looking again until there are no new ones."""
+    moved: set[int] = set()
+    for _ in range(_MOVE_PASSES):
+        fresh = set(tree()) - moved
+        if not fresh:
+            return
+        for pid in fresh:
+            _write(f"{group}/cgroup.procs", str(pid))
+        moved |= fresh
+
+
+def limits_memory(group: str | None) -> bool:
+    """Whether the kernel limits the group's memory, so that nothing else has to."""
+    return group is not None and os.access(f"{group}/memory.max", os.F_OK)
 
 
 def kill(group: str) -> None:
     """Kill every process of the group."""
-    with contextlib.suppress(OSError):
-        _write(f"{group}/cgroup.kill", "1")
+    _write(f"{group}/cgroup.kill", "1")
 
 
 def remove(group: str, *, limit_secs: float = 0.0) -> None:
@@ -96,14 +113,23 @@ def _mount_point() -> str | None:
 def _own_group() -> str | None:
     try:
         with open("/proc/self/cgroup") as file:
-            return next((line[3:].strip() for line in file if line.startswith("0::")), None)
+            for line in file:
+                if line.startswith("0::"):
+                    return line[3:].strip()
     except OSError:
         return None
+    return None
 
 
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+def _write(path: str, text: str) -> bool:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
     try:
         os.write(descriptor, text.encode())
+    except OSError:
+        return False
     finally:
         os.close(descriptor)
+    return True

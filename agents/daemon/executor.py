@@ -24,6 +24,7 @@ _PROGRAMS: Final[dict[CommandKind, tuple[str, ...]]] = {
     "java": ("java",),
 }
 _INHERITED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR")
+_KERNEL_LIMITS: Final = ("max_memory_mb", "max_cpu_percent")
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -89,6 +90,11 @@ def max_output_bytes(task: DispatchedTask) -> int:
     """Return the smaller of the job's output cap and its limit on output."""
     limit = task.resource_limits.get("max_output_size_bytes")
     return min(task.max_output_size, int(limit)) if limit is not None else task.max_output_size
+
+
+def kernel_limits(task: DispatchedTask) -> dict[str, Any]:
+    """Return the limits that the kernel is to keep; the others are kept by the shim."""
+    return {name: limit for name, limit in task.resource_limits.items() if name in _KERNEL_LIMITS and limit}
 
 
 def _find(kind: CommandKind) -> str | None:

@@ -5,13 +5,20 @@ child, double-forked and re-sessioned ones too. So the tree is what descends fro
 when the shim has no child left. Where the shim itself died, the marker in the environment is what remains.
 """
 
+from __future__ import annotations
+
 import ctypes
 import os
-from typing import Final
+import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 MARKER: Final = "HETUFLOW_INSTANCE_ID"
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_STOP_PASSES: Final = 100
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
@@ -57,6 +64,18 @@ def send_signal(pids: list[int], number: int) -> None:
             os.kill(pid, number)
         except (ProcessLookupError, PermissionError):
             continue
+
+
+def kill(tree: Any) -> None:
+    """Kill all that `tree()` finds: stopped first, so that none forks while others are looked for."""
+    stopped: set[int] = set()
+    for _ in range(_STOP_PASSES):
+        fresh = set(tree()) - stopped
+        if not fresh:
+            break
+        send_signal(list(fresh), signal.SIGSTOP)
+        stopped |= fresh
+    send_signal(list(stopped), signal.SIGKILL)
 
 
 def _all_processes() -> list[int]:

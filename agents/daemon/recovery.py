@@ -32,7 +32,7 @@ def recover(folder: Path, earlier: Mapping[uuid.UUID, int], *, boot_id: str) -> 
 
 
 def _read(path: Path, *, boot_id: str, now_ms: int) -> HeldAttempt | None:
-    spec = spool.read_json(str(path), spool.SPEC)
+    spec = spool.read_spec(str(path))
     try:
         instance_id = uuid.UUID(path.name)
     except ValueError:
@@ -42,7 +42,7 @@ def _read(path: Path, *, boot_id: str, now_ms: int) -> HeldAttempt | None:
         spool.remove(str(path))  # never finished, so never acknowledged
         return None
     attempt = _attempt(path, instance_id, spec)
-    attempt.outcome = spool.read_json(str(path), spool.EXIT)
+    attempt.outcome = spool.read_exit(str(path))
     if attempt.outcome is not None:
         attempt.started_at_ms = attempt.outcome["started_at_ms"]
         attempt.start_delay_ms = attempt.outcome["start_delay_ms"]

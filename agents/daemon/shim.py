@@ -1,12 +1,14 @@
 """The supervisor of one attempt: a process of its own, forked by the launcher, that outlives the daemon.
 
-It waits for the instant, starts the command in a new session (and control group, where it may), writes its
-output to the spool, enforces timeout, output cap and lost lease, ends the whole tree, and writes `exit.json`
-last. Standard library only. It talks to the daemon over a socket in the agent's folder, one JSON object
-in a message, and does its work whether anybody listens or not.
+It waits for the instant, starts the command in a new session, writes its output to the spool, enforces
+time-out, output cap and lost lease, ends the whole tree, and writes `exit.json` last. What happens it says
+on a pipe that it shares with the other shims of its launcher; an attempt that lasts opens a socket as well,
+over which the daemon gives orders, and over which another daemon finds it. It does its work whether anybody
+listens or not. Standard library only, and of that what is cheap after a fork.
 """
 
-import contextlib
+from __future__ import annotations
+
 import errno
 import json
 import os
@@ -16,14 +18,18 @@ import signal
 import socket
 import sys
 import time
-import traceback
-from collections.abc import Iterator
-from typing import Any, Final
 
 from agents.daemon import cgroups, processes, spool
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final, Literal
+
 SOCKET: Final = "daemon.sock"
+EVENTS: Final = 1  # the descriptor of the shared pipe
 DRAIN_SECS: Final = 5.0
+# An attempt that waits or runs longer than this gets a socket and a control group.
+LASTS_SECS: Final = 0.2
 
 _READ_BYTES: Final = 64 * 1024
 _SPIN_SECS: Final = 0.002
@@ -32,33 +38,45 @@ _RECONNECT_SECS: Final = 0.25
 _TICK_SECS: Final = 0.02
 _RETRY_EXIT_SECS: Final = 1.0
 _NEVER: Final = float("inf")
-# Python ignores the first two, the shim handles or ignores the rest; a command starts with the defaults.
+# Python and the launcher ignore these; a command starts with the defaults.
 _DEFAULT_SIGNALS: Final = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_encode = json.JSONEncoder().encode
+_current: Attempt | None = None
 
 
 def main(folder: str) -> None:
     """Supervise the attempt in `folder` to its end; does nothing where it has a supervisor or began once."""
-    spec = spool.read_json(folder, spool.SPEC)
-    if spec is None:
-        return
-    descriptor = spool.lock(folder)  # held until this process ends
-    if descriptor is None or spool.has_started(folder) or spool.read_json(folder, spool.EXIT):
-        return
-    attempt = Attempt(folder, spec)
+    global _current
     try:
-        attempt.run()
+        locked = spool.lock(folder)  # held until this process ends
+    except FileNotFoundError:
+        return
+    spec = spool.read_spec(folder)
+    if locked is None or spec is None:
+        return
+    attempt = _current = Attempt(folder, locked, spec)
+    try:
+        if not attempt.run():
+            return
     except Exception as error:  # noqa: BLE001 (whatever it is, the outcome has to be written)
-        traceback.print_exc(file=sys.stderr)
+        sys.excepthook(type(error), error, error.__traceback__)
         attempt.fail(f"the supervisor of the attempt failed: {type(error).__name__}: {error}")
     attempt.write_exit()
-    attempt.say_goodbye()
+
+
+def on_terminate(_number: int, _frame: object) -> None:
+    """Handle SIGTERM, which a machine sends to all processes when it stops; the launcher just ends."""
+    if _current is None:
+        os._exit(0)
+    _current.stop("failed", "the machine of the agent stops", _current.grace_secs)
 
 
 class Attempt:
     """One command from waiting for its instant to `exit.json`."""
 
-    def __init__(self, folder: str, spec: dict[str, Any]) -> None:
+    def __init__(self, folder: str, locked: int, spec: dict[str, Any]) -> None:
         self._folder = folder
+        self._locked = locked
         self._spec = spec
         self._poller = select.poll()
         self._handlers: dict[int, Any] = {}
@@ -74,7 +92,9 @@ class Attempt:
         self._stop_status: str | None = None
         self._kill_at = _NEVER
         self._times_out_at = _NEVER
-        self._lease_until = float(spec.get("lease_until") or _NEVER)
+        self._lasts_at = _NEVER
+        self._lease_until = float(spec["lease_until"] or _NEVER)
+        self.grace_secs = float(spec["kill_grace_secs"])
         self._outcome: dict[str, Any] = {
             "status": "failed",
             "exit_code": None,
@@ -121,50 +141,42 @@ class Attempt:
 
     # --- life ------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Wait, start, supervise; afterwards no process of the tree is left and the outcome is known."""
+    def run(self) -> bool:
+        """Wait, start, supervise: afterwards no process of the tree is left, and the outcome is known.
+
+        Returns False, having done nothing, where the attempt was started before.
+        """
         processes.become_subreaper()
-        for number in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(
-            signal.SIGTERM, lambda *_: self.stop("failed", "the machine of the agent stops", self._grace_secs)
-        )
-        if self._spec["start_at"] - time.monotonic() > _SPIN_SECS:
-            self._link.connect()
         self._wait_for_instant()
         if self._stop_status is not None:
             self._outcome["status"] = self._stop_status
-            return
-        if not spool.mark_started(self._folder):
-            raise RuntimeError("the attempt was started before")
+            return True
+        if not spool.claim_start(self._locked):
+            return False
         if self._start():
-            self._link.announce_start()
+            self._link.say(self.state)
             self._supervise()
             self._settle_outcome()
+        return True
 
     def write_exit(self) -> None:
-        """Put the outcome on disk, however long it takes until there is room for it (I6)."""
-        self._outcome |= {"ended_at_ms": time.time_ns() // 1_000_000}
-        self._close_files()
+        """Put the outcome on disk, however long it takes until there is room for it, and say so (I6)."""
+        self._outcome["ended_at_ms"] = time.time_ns() // 1_000_000
         while True:
             try:
                 spool.write_exit(self._folder, self._outcome)
             except OSError:
                 time.sleep(_RETRY_EXIT_SECS)
             else:
-                return
-
-    def say_goodbye(self) -> None:
-        """Let the daemon see that this attempt has ended: the socket to it closes with the process."""
-        self._link.connect_at_last()
-
-    @property
-    def _grace_secs(self) -> float:
-        return float(self._spec["kill_grace_secs"])
+                break
+        if self._group is not None:
+            cgroups.remove(self._group, limit_secs=1)
+        self._link.say({"id": self._spec["instance_id"], "ended": True})
 
     def _wait_for_instant(self) -> None:
         start_at = self._spec["start_at"]
+        if start_at - time.monotonic() > LASTS_SECS:
+            self._link.connect()
         while self._stop_status is None:
             left = start_at - time.monotonic()
             if left <= 0:
@@ -176,68 +188,87 @@ class Attempt:
                 time.sleep(left)
 
     def _start(self) -> bool:
+        """Execute the command; False where that cannot be, which the outcome then says."""
+        ends = {stream: os.pipe() for stream in (spool.STREAMS if self._room > 0 else ())}
+        limits = self._spec["resource_limits"]
+        before = None
+        try:
+            os.chdir(self._spec["working_dir"])
+            if limits:
+                before = self._set_limits(limits)
+            self._pid = self._execute(ends)
+        except (OSError, ValueError) as error:
+            self._outcome |= _start_failure(error, self._spec)
+        if limits:
+            self._lift_limits(before)
+        for stream, (reader, writer) in ends.items():
+            os.close(writer)
+            os.set_blocking(reader, False)
+            self._pipes[reader] = stream
+            self.watch(reader, self._on_output)
+        if self._pid is None:
+            return False
+        self._is_childless = False
+        self._pidfd = os.pidfd_open(self._pid)
+        self.watch(self._pidfd, self._on_end)
+        now = time.monotonic()
+        self._lasts_at = now + LASTS_SECS
+        self._times_out_at = now + float(self._spec["timeout_secs"])
+        return True
+
+    def _execute(self, ends: dict[Literal["stdout", "stderr"], tuple[int, int]]) -> int:
         spec = self._spec
-        environment: dict[str, str] = spec["environment"]
-        streams = spool.STREAMS if self._room > 0 else ()
-        ends = {stream: os.pipe() for stream in streams}
-        actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
-        ]
+        actions: list[Any] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
         for number, stream in enumerate(spool.STREAMS, start=1):
             if stream in ends:
                 actions.append((os.POSIX_SPAWN_DUP2, ends[stream][1], number))
             else:
                 actions.append((os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0))
-        try:
-            os.chdir(spec["working_dir"])
-            program = find_program(spec["argv"][0], environment.get("PATH", os.defpath))
-            if spec["cgroup_parent"]:
-                self._group = cgroups.join(
-                    spec["cgroup_parent"], spec["instance_id"], spec["resource_limits"]
-                )
-            with self._limited_memory():
-                self._note_start()
-                self._pid = os.posix_spawn(
-                    program,
-                    spec["argv"],
-                    environment,
-                    file_actions=actions,
-                    setsid=True,
-                    setsigmask=[],
-                    setsigdef=_DEFAULT_SIGNALS,
-                )
-        except (OSError, ValueError) as error:
-            self._outcome |= _start_failure(error, spec)
-            return False
-        self._is_childless = False
-        for stream, (reader, writer) in ends.items():
-            os.close(writer)
-            os.set_blocking(reader, False)
-            self._pipes[reader] = stream
-            self._watch(reader, self._on_output)
-        self._pidfd = os.pidfd_open(self._pid)
-        self._watch(self._pidfd, self._on_end)
-        self._times_out_at = time.monotonic() + float(spec["timeout_secs"])
-        return True
+        program = find_program(spec["argv"][0], spec["environment"].get("PATH", os.defpath))
+        delay = time.monotonic() - spec["start_at"]
+        started_at_ms = time.time_ns() // 1_000_000
+        pid = os.posix_spawn(
+            program,
+            spec["argv"],
+            spec["environment"],
+            file_actions=actions,
+            setsid=True,
+            setsigmask=[],
+            setsigdef=_DEFAULT_SIGNALS,
+        )
+        self._outcome |= {"started_at_ms": started_at_ms, "start_delay_ms": round(delay * 1000, 3)}
+        return pid
 
-    def _note_start(self) -> None:
-        delay = time.monotonic() - self._spec["start_at"]
-        self._outcome["start_delay_ms"] = round(delay * 1000, 3)
-        self._outcome["started_at_ms"] = time.time_ns() // 1_000_000
+    def _set_limits(self, limits: dict[str, Any]) -> tuple[int, int] | None:
+        """Put ourselves under the limits, for the command to inherit; return what to go back to.
 
-    @contextlib.contextmanager
-    def _limited_memory(self) -> Iterator[None]:
-        """Lower our own soft limit for the command to inherit, where no control group limits it."""
-        limit_mb = self._spec["resource_limits"].get("max_memory_mb")
+        Where no control group limits memory, the soft limit on address space does.
+        """
+        if self._spec["cgroup_parent"]:
+            self._group = cgroups.make(self._spec["cgroup_parent"], self._spec["instance_id"], limits)
+        if self._group is not None:
+            cgroups.join(self._group)
+        limit_mb = limits.get("max_memory_mb")
         if limit_mb is None or cgroups.limits_memory(self._group):
-            yield
-            return
+            return None
         before = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (int(limit_mb) * 1024 * 1024, before[1]))
-        try:
-            yield
-        finally:
+        return before
+
+    def _lift_limits(self, before: tuple[int, int] | None) -> None:
+        if before is not None:
             resource.setrlimit(resource.RLIMIT_AS, before)
+        if self._group is not None:
+            cgroups.leave(self._group)
+
+    def _settle_in(self) -> None:
+        """The attempt lasts: let the daemon reach it, and the kernel hold its tree together."""
+        self._lasts_at = _NEVER
+        self._link.connect()
+        if self._group is None and self._spec["cgroup_parent"] and self._ended_at is None:
+            self._group = cgroups.make(self._spec["cgroup_parent"], self._spec["instance_id"], {})
+            if self._group is not None:
+                cgroups.move_tree(self._group, self._tree)
 
     def _supervise(self) -> None:
         while self._ended_at is None or not self._is_childless or self._pipes:
@@ -250,18 +281,20 @@ class Attempt:
 
     def _enforce(self, now: float) -> None:
         """Do what is due by now."""
+        if now >= self._lasts_at:
+            self._settle_in()
         if self._ended_at is None:
             if now >= self._times_out_at:
                 self._times_out_at = _NEVER
-                self.stop("timeout", f"timed out after {self._spec['timeout_secs']:g} s", self._grace_secs)
+                self.stop("timeout", f"timed out after {self._spec['timeout_secs']:g} s", self.grace_secs)
             if now >= self._lease_until:
                 self._lease_until = _NEVER
-                self.stop("failed", "the lease ran out and the job asks to be stopped then", self._grace_secs)
+                self.stop("failed", "the lease ran out and the job asks to be stopped then", self.grace_secs)
         elif not self._pipes or now >= self._ended_at + DRAIN_SECS:
             # The command has ended. What it left behind may finish its output for a while, then has to go.
             self._close_pipes()
             if not self._is_childless and self._kill_at == _NEVER:
-                self.stop("", "", min(self._grace_secs, DRAIN_SECS))
+                self.stop("", "", min(self.grace_secs, DRAIN_SECS))
         if now >= self._kill_at and not self._is_childless:
             self._kill_tree()
             self._kill_at = now + _TICK_SECS
@@ -269,7 +302,7 @@ class Attempt:
     def _next_moment(self, now: float) -> float:
         if self._ended_at is not None or self._kill_at != _NEVER:
             return now + _TICK_SECS
-        return min(self._times_out_at, self._lease_until, now + self._link.next_try_in)
+        return min(self._lasts_at, self._times_out_at, self._lease_until, now + self._link.next_try_in)
 
     def _poll(self, secs: float) -> None:
         timeout_ms = None if secs == _NEVER else max(0, int(secs * 1000) + (secs > 0))
@@ -278,7 +311,8 @@ class Attempt:
             if handler is not None:
                 handler(descriptor)
 
-    def _watch(self, descriptor: int, handler: Any) -> None:
+    def watch(self, descriptor: int, handler: Any) -> None:
+        """Call `handler` when there is something to read."""
         self._handlers[descriptor] = handler
         self._poller.register(descriptor, select.POLLIN)
 
@@ -287,10 +321,6 @@ class Attempt:
         del self._handlers[descriptor]
         self._poller.unregister(descriptor)
         os.close(descriptor)
-
-    def watch_link(self, descriptor: int, handler: Any) -> None:
-        """Listen to the daemon's socket."""
-        self._watch(descriptor, handler)
 
     # --- output ----------------------------------------------------------------------------------------
 
@@ -329,11 +359,6 @@ class Attempt:
             self._outcome["output_truncated"] = True
             del self._pipes[descriptor]
             self.unwatch(descriptor)
-
-    def _close_files(self) -> None:
-        for descriptor in self._files.values():
-            os.close(descriptor)
-        self._files.clear()
 
     # --- the end ---------------------------------------------------------------------------------------
 
@@ -381,19 +406,17 @@ class Attempt:
 
     def _kill_tree(self) -> None:
         if self._group is not None:
-            cgroups.leave(self._group)
             cgroups.kill(self._group)
-        # Stopped first, so that nobody forks away while the others are looked for.
-        processes.send_signal(self._tree(), signal.SIGSTOP)
-        processes.send_signal(self._tree(), signal.SIGKILL)
+        processes.kill(self._tree)
 
 
 class _DaemonLink:
-    """The socket to the daemon: there or not, the attempt goes on."""
+    """The ways to the daemon: the pipe to say things, the socket to be told; there or not."""
 
     def __init__(self, folder: str, attempt: Attempt) -> None:
         self._agent_dir = os.path.dirname(os.path.dirname(folder))
         self._attempt = attempt
+        self._has_pipe = True
         self._socket: socket.socket | None = None
         self._try_at = _NEVER
         self._notify_at = _NEVER
@@ -407,32 +430,40 @@ class _DaemonLink:
         """Find the daemon and say who we are; without one, try again later."""
         link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         link.setblocking(False)
-        folder = os.open(self._agent_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = -1
         try:
             # By descriptor, because the path of a socket must be shorter than a folder's may be.
+            folder = os.open(self._agent_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             link.connect(f"/proc/self/fd/{folder}/{SOCKET}")
-            link.send(json.dumps(self._attempt.state).encode())
+            link.send(_encode(self._attempt.state).encode())
         except OSError:
             link.close()
             self._try_at = time.monotonic() + _RECONNECT_SECS
             return
         finally:
-            os.close(folder)
+            if folder >= 0:
+                os.close(folder)
         self._socket = link
         self._try_at = _NEVER
-        self._attempt.watch_link(link.fileno(), self._on_message)
+        self._attempt.watch(link.fileno(), self._on_message)
 
-    def connect_at_last(self) -> None:
-        """Connect where there is no connection, for its end to be noticed."""
+    def say(self, message: dict[str, Any]) -> None:
+        """Tell the daemon something, whichever daemon there is."""
+        data = _encode(message).encode()
+        if self._has_pipe:
+            try:
+                os.write(EVENTS, data + b"\n")  # shorter than PIPE_BUF, so never torn
+            except OSError:
+                self._has_pipe = False  # its daemon is gone, another one finds us by the socket
+            else:
+                return
         if self._socket is None:
             self.connect()
-
-    def announce_start(self) -> None:
-        """Tell the daemon that the command runs."""
-        if self._socket is None:
-            self.connect()
-        else:
-            self._send(self._attempt.state)
+        if self._socket is not None:
+            try:
+                self._socket.send(data)
+            except OSError:
+                self._drop()  # behind or gone; a fresh connection says everything that counts
 
     def note_output(self) -> None:
         """Let the daemon know soon that there is more output."""
@@ -446,18 +477,7 @@ class _DaemonLink:
             self.connect()
         if now >= self._notify_at:
             self._notify_at = _NEVER
-            self._send({"output": True})
-
-    def _send(self, message: dict[str, Any]) -> None:
-        if self._socket is None:
-            return
-        try:
-            self._socket.send(json.dumps(message).encode())
-        except BlockingIOError:
-            # The daemon is behind; a fresh connection will say everything that counts.
-            self._drop()
-        except OSError:
-            self._drop()
+            self.say({"id": self._attempt.state["id"], "output": True})
 
     def _on_message(self, _descriptor: int) -> None:
         assert self._socket is not None  # noqa: S101
@@ -468,6 +488,7 @@ class _DaemonLink:
         except OSError:
             message = b""
         if not message:
+            self._has_pipe = False
             self._drop()
             return
         order = json.loads(message)
@@ -496,9 +517,10 @@ def find_program(name: str, path: str) -> str:
 
 def signal_name(number: int) -> str:
     """Return the name of a signal, such as SIGKILL."""
-    with contextlib.suppress(ValueError):
+    try:
         return signal.Signals(number).name
-    return "unknown"
+    except ValueError:
+        return "unknown"
 
 
 def _start_failure(error: Exception, spec: dict[str, Any]) -> dict[str, Any]:
@@ -507,4 +529,4 @@ def _start_failure(error: Exception, spec: dict[str, Any]) -> dict[str, Any]:
     what = error.strerror if isinstance(error, OSError) else str(error)
     where = getattr(error, "filename", None) or spec["argv"][0]
     message = f"cannot start {where!s}: {what}".encode(errors="backslashreplace").decode()
-    return {"status": "failed", "exit_code": code, "error_message": message, "started_at_ms": None}
+    return {"status": "failed", "exit_code": code, "error_message": message}

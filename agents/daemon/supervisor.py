@@ -50,7 +50,6 @@ class Supervisor:
         self._launcher: asyncio.subprocess.Process | None = None
         self._launcher_task: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
-        self._leftover_groups: set[str] = set()
 
     # --- start and stop --------------------------------------------------------------------------------
 
@@ -64,9 +63,11 @@ class Supervisor:
             self.attempts[found.instance_id] = found
             if found.outcome is not None:
                 self._end(found, found.outcome)
-            elif spool.has_started(found.folder) and not spool.is_supervised(found.folder):
+            elif spool.is_supervised(found.folder):
+                continue  # its shim will connect
+            elif spool.has_started(found.folder):
                 self._conclude(found)
-            elif not spool.is_supervised(found.folder):
+            else:
                 self._launch([found])
         if self.attempts:
             logger.info("%s attempts of an earlier start are still in hand", len(self.attempts))
@@ -158,9 +159,6 @@ class Supervisor:
         self._journal.settle(
             attempt.instance_id, still_held=[(a.instance_id, a.token) for a in self.attempts.values()]
         )
-        if self._cgroups is not None:
-            self._leftover_groups.add(f"{self._cgroups}/{attempt.instance_id}")
-            self._remove_groups()
 
     def sweep(self) -> None:
         """Notice shims that died without a word, and clean up; called every few seconds."""
@@ -170,7 +168,6 @@ class Supervisor:
                 continue
             if not spool.is_supervised(attempt.folder):
                 self._conclude(attempt)
-        self._remove_groups()
 
     def remove_strays(self) -> int:
         """Delete folders in the spool that belong to no attempt in hand; return how many there were."""
@@ -228,7 +225,7 @@ class Supervisor:
             "timeout_secs": executor.timeout_secs(task),
             "kill_grace_secs": task.kill_grace_secs,
             "max_output_size": executor.max_output_bytes(task),
-            "resource_limits": task.resource_limits,
+            "resource_limits": executor.kernel_limits(task),
             "lease_until": lease_until if task.on_lease_lost == "kill" else None,
             "cgroup_parent": self._cgroups,
         }
@@ -250,7 +247,7 @@ class Supervisor:
             "utf8",
             str(Path(__file__).with_name("launcher.py")),
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             cwd="/",
             # A command may read the environment of its shim; nothing of the daemon's is in it.
             env={"PATH": os.environ.get("PATH", os.defpath)},
@@ -261,8 +258,10 @@ class Supervisor:
         """Start the launcher anew if it is killed; what it had not yet launched is found by `sweep`."""
         while True:
             assert self._launcher is not None  # noqa: S101
+            reading = asyncio.create_task(self._read_events(self._launcher))
             status = await self._launcher.wait()
             logger.error("the launcher ended with status %s; starting another", status)
+            reading.cancel()
             self._launcher = await self._launch_launcher()
             self._launch(
                 [
@@ -273,6 +272,15 @@ class Supervisor:
                     and not spool.has_started(attempt.folder)
                 ]
             )
+
+    async def _read_events(self, launcher: asyncio.subprocess.Process) -> None:
+        """Take in what the shims of a launcher say on their common pipe."""
+        assert launcher.stdout is not None  # noqa: S101
+        while line := await launcher.stdout.readline():
+            message = json.loads(line)
+            attempt = self.attempts.get(uuid.UUID(message["id"]))
+            if attempt is not None and not attempt.has_ended:
+                self._on_event(attempt, message)
 
     # --- shims -----------------------------------------------------------------------------------------
 
@@ -321,10 +329,16 @@ class Supervisor:
             message = _receive(link)
         except BlockingIOError:
             return
-        if message is None:
-            self._unlink(attempt)
-            if spool.read_json(attempt.folder, spool.EXIT) or not spool.is_supervised(attempt.folder):
-                self._conclude(attempt)
+        if message is not None:
+            self._on_event(attempt, message)
+            return
+        self._unlink(attempt)
+        if not attempt.has_ended and not spool.is_supervised(attempt.folder):
+            self._conclude(attempt)
+
+    def _on_event(self, attempt: HeldAttempt, message: dict[str, Any]) -> None:
+        if "ended" in message:
+            self._conclude(attempt)
         elif "output" in message:
             self._look_at_output(attempt)
             self._on_output(attempt)
@@ -338,20 +352,25 @@ class Supervisor:
 
     def _conclude(self, attempt: HeldAttempt) -> None:
         """Take down how an attempt ended whose shim is gone."""
-        outcome = spool.read_json(attempt.folder, spool.EXIT)
+        outcome = spool.read_exit(attempt.folder)
         if outcome is None:
             now_ms = time.time_ns() // 1_000_000
-            if spool.mark_started(attempt.folder):
+            if spool.prevent_start(attempt.folder):
                 # Nobody executed it, and from now on nobody can: the server may give it to another agent.
                 outcome = unknown_outcome(NEVER_STARTED, at_ms=now_ms) | {"status": "declined"}
             else:
                 logger.error("the supervisor of attempt %s was killed", attempt.instance_id)
                 self._end_orphans(attempt)
                 outcome = unknown_outcome(SUPERVISOR_DIED, at_ms=now_ms)
-            spool.write_exit(attempt.folder, outcome)
+            try:
+                spool.write_exit(attempt.folder, outcome)
+            except OSError as error:
+                logger.warning("the outcome of attempt %s is not on disk: %s", attempt.instance_id, error)
         self._end(attempt, outcome)
 
     def _end(self, attempt: HeldAttempt, outcome: dict[str, Any]) -> None:
+        if attempt.link is not None:
+            self._unlink(attempt)
         self._note_state(attempt, outcome)
         attempt.outcome = outcome
         self._look_at_output(attempt)
@@ -362,7 +381,9 @@ class Supervisor:
 
     def _end_orphans(self, attempt: HeldAttempt) -> None:
         if self._cgroups is not None:
-            cgroups.kill(f"{self._cgroups}/{attempt.instance_id}")
+            group = f"{self._cgroups}/{attempt.instance_id}"
+            cgroups.kill(group)
+            cgroups.remove(group, limit_secs=0.1)
         processes.send_signal(processes.marked(str(attempt.instance_id)), signal.SIGKILL)
 
     def _order(self, attempt: HeldAttempt, order: dict[str, Any]) -> None:
@@ -384,12 +405,6 @@ class Supervisor:
 
     def _look_at_output(self, attempt: HeldAttempt) -> None:
         attempt.sizes = spool.output_sizes(attempt.folder)
-
-    def _remove_groups(self) -> None:
-        for group in list(self._leftover_groups):
-            cgroups.remove(group)
-            if not Path(group).exists():
-                self._leftover_groups.discard(group)
 
 
 def _held(task: DispatchedTask, folder: str) -> HeldAttempt:
