@@ -1,0 +1,202 @@
+"""A whole installation of real processes on a database of its own: servers, schedulers and agents."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+import venv
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.db import connection
+from psycopg import sql
+
+from agents.models import Agent
+from agents.services import issue_agent_token
+from gateway.models import Connection
+from scheduling.clock import database_now
+from scheduling.models import Job, Task, TaskInstance
+from tests import factories
+from tests.e2e import oracle
+from tests.e2e.oracle import Ledger, until
+from tests.processes import ROOT, Program, database_url, free_port, manage_program, wait_for_http
+
+TEMPLATE = "hetuflow_e2e_template"
+
+
+class AgentProgram(Program):
+    """An agent daemon with a folder of its own, in an environment that holds only what agents require."""
+
+    def __init__(self, *, agent: Agent, folder: Path, environment: dict[str, str], log: Path) -> None:
+        super().__init__(
+            [agent_python(folder.parent / "venv"), "-m", "agents.daemon"], environment=environment, log=log
+        )
+        self.row = agent
+        self.folder = folder
+
+    @property
+    def is_online(self) -> bool:
+        return Connection.objects.filter(agent=self.row, server__isnull=False).exists()
+
+    def holds(self, instance: TaskInstance) -> bool:
+        """Whether the agent still keeps anything of an attempt: something is not acknowledged."""
+        return (self.folder / "spool" / str(instance.pk)).exists()
+
+    def start_and_register(self) -> None:
+        """Start and wait for the session of this very start."""
+        before = set(Connection.objects.filter(agent=self.row).values_list("epoch", flat=True))
+        self.start()
+        until(lambda: self._has_another_epoch(before), "the agent registers")
+
+    def _has_another_epoch(self, before: set[uuid.UUID]) -> bool:
+        assert self.is_running, self.log and self.log.read_text()
+        return (
+            Connection.objects.filter(agent=self.row, server__isnull=False).exclude(epoch__in=before).exists()
+        )
+
+
+class ServerProgram(Program):
+    """A server that keeps its port over restarts."""
+
+    port: int
+
+    def start_and_listen(self) -> None:
+        self.start()
+        wait_for_http(self.port, still=lambda: self.is_running)
+        assert self.is_running, self.log and self.log.read_text()
+
+
+class Installation:
+    """Processes on one database, all in one folder; `close` ends them and looks for what is left."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = f"hetuflow_e2e_{uuid.uuid4().hex[:12]}"
+        self.ledger = Ledger(folder / "ledger")
+        self.programs: list[Program] = []
+        _administer(f"CREATE DATABASE {self.database} TEMPLATE {TEMPLATE}")
+
+    def enter(self) -> None:
+        """Let this test's own queries go to the installation's database."""
+        connection.close()
+        connection.settings_dict["NAME"] = self.database
+
+    def server(self, *, port: int | None = None, **environment: str) -> ServerProgram:
+        port = port or free_port()
+        made = manage_program("server", "--port", str(port), log=self._log("server"), **environment)
+        server = ServerProgram(made.arguments, environment=made.environment, log=made.log)
+        server.port = port
+        self.programs.append(server)
+        server.start_and_listen()
+        return server
+
+    def scheduler(self) -> Program:
+        scheduler = manage_program("scheduler", log=self._log("scheduler"))
+        self.programs.append(scheduler)
+        scheduler.start()
+        return scheduler
+
+    def wait_for_planning(self) -> None:
+        """Return when a scheduler is at work."""
+        now = database_now()
+        schedule = factories.schedule(now=now, kind="once", start_time=now)
+        until(lambda: Task.objects.filter(schedule=schedule).exists(), "the scheduler plans")
+
+    def agent(self, *, port: int, slots: int = 4, labels: dict[str, str] | None = None) -> AgentProgram:
+        row, token = issue_agent_token(name=f"agent-{uuid.uuid4().hex[:8]}")
+        folder = self.folder / f"agent-{row.pk}"
+        agent = AgentProgram(
+            agent=row,
+            folder=folder,
+            environment={
+                "PATH": os.environ["PATH"],
+                "HOME": os.environ.get("HOME", "/"),
+                "HETUFLOW_SERVER": f"ws://127.0.0.1:{port}",
+                "HETUFLOW_AGENT_TOKEN": token,
+                "HETUFLOW_AGENT_DIR": str(folder),
+                "HETUFLOW_AGENT_SLOTS": str(slots),
+                "HETUFLOW_AGENT_LABELS": ",".join(f"{k}={v}" for k, v in (labels or {}).items()),
+                "DATABASE_URL": "postgresql://never/for/commands",
+            },
+            log=self._log("agent"),
+        )
+        self.programs.append(agent)
+        agent.start_and_register()
+        return agent
+
+    def close(self) -> None:
+        """End everything; whatever a process complained of or left behind fails the test."""
+        agents = [program for program in self.programs if isinstance(program, AgentProgram)]
+        for program in self.programs:
+            if program.is_running and program not in agents:
+                program.stop()
+        for agent in agents:
+            if agent.is_running:
+                agent.kill()
+        left = [pid for agent in agents for pid in oracle.processes_of(agent.folder)]
+        oracle.kill(left)
+        connection.close()
+        _administer(f"DROP DATABASE {self.database} WITH (FORCE)")
+        for program in self.programs:
+            assert program.log is not None
+            text = program.log.read_text(errors="replace")
+            assert "Traceback" not in text, text
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}-{uuid.uuid4().hex[:6]}.log"
+
+
+def make_template() -> None:
+    """Make the migrated database that installations are copies of."""
+    _administer(f"DROP DATABASE IF EXISTS {TEMPLATE}")
+    _administer(f"CREATE DATABASE {TEMPLATE}")
+    name, connection.settings_dict["NAME"] = connection.settings_dict["NAME"], TEMPLATE
+    try:
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "manage.py", "migrate", "--verbosity", "0"],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": database_url()},
+            check=True,
+        )
+    finally:
+        connection.settings_dict["NAME"] = name
+
+
+def _administer(statement: str) -> None:
+    with psycopg.connect(os.environ["HETUFLOW_TEST_CLUSTER"], autocommit=True) as administrator:
+        administrator.execute(sql.SQL(statement))  # type: ignore[arg-type]
+
+
+def agent_python(folder: Path) -> Path:
+    """Return the interpreter of a virtual environment that has only what `requirements-agent.txt` names."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=False, symlinks=True)
+        (site_packages,) = folder.glob("lib/python*/site-packages")
+        for line in (ROOT / "requirements-agent.txt").read_text().splitlines():
+            if requirement := re.match(r"[\w.-]+", line):
+                _copy_distribution(requirement[0], site_packages)
+    return python
+
+
+def _copy_distribution(name: str, site_packages: Path) -> None:
+    distribution = importlib.metadata.distribution(name)
+    assert not [need for need in distribution.requires or [] if "extra ==" not in need], name
+    for top in {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}:
+        source = Path(str(distribution.locate_file(top)))
+        if source.is_dir():
+            shutil.copytree(source, site_packages / top, symlinks=True, dirs_exist_ok=True)
+        else:
+            shutil.copy(source, site_packages / top)
+
+
+def attempts_of(job: Job) -> list[TaskInstance]:
+    return list(TaskInstance.objects.filter(job=job).order_by("task_id", "attempt"))
+
+
+def tasks_of(job: Job, **more: Any) -> list[Task]:
+    return list(Task.objects.filter(job=job, **more).order_by("scheduled_at"))
