@@ -28,6 +28,12 @@ class AgentTimeout(AgentError):
     code = "agent_timeout"
 
 
+class CommandRefused(AgentError):
+    """The agent refused the command."""
+
+    code = "command_refused"
+
+
 class TokenRefused(AgentError):
     """The agent token is missing, unknown or revoked."""
 

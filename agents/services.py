@@ -1,4 +1,4 @@
-"""Verbs on agents: create, issue and check tokens."""
+"""Verbs on agents: create, change and archive them, issue and check tokens."""
 
 import hashlib
 import secrets
@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from agents.errors import AgentAlreadyExists, TokenRefused
-from agents.models import Agent, AgentToken
+from agents.models import Agent, AgentStatus, AgentToken
 
 TOKEN_PREFIX: Final = "hfa"  # noqa: S105 (a prefix, not a secret)
 SECRET_BYTES: Final = 32
@@ -27,6 +27,45 @@ def create_agent(*, name: str, agent_id: uuid.UUID | None = None, **fields: Any)
             return Agent.objects.create(id=agent_id or uuid_utils.compat.uuid7(), name=name, **fields)
     except IntegrityError as error:
         raise AgentAlreadyExists from error
+
+
+def update_agent(*, agent_id: uuid.UUID, now: datetime, **fields: Any) -> Agent:
+    """Change columns of an agent and return it; raise AgentAlreadyExists for a name that is taken."""
+    try:
+        with transaction.atomic():
+            Agent.objects.filter(pk=agent_id, archived_at__isnull=True).update(**fields, updated_at=now)
+    except IntegrityError as error:
+        raise AgentAlreadyExists from error
+    return Agent.objects.get(pk=agent_id, archived_at__isnull=True)
+
+
+def archive_agent(*, agent_id: uuid.UUID, now: datetime) -> None:
+    """Take an agent out of every list and revoke its tokens; its history stays. Raises Agent.DoesNotExist.
+
+    Runs in the caller's transaction, which sees to its session and to what it was running.
+    """
+    agent = Agent.objects.select_for_update().get(pk=agent_id, archived_at__isnull=True)
+    Agent.objects.filter(pk=agent.pk).update(
+        archived_at=now, enabled=False, status=AgentStatus.OFFLINE, connected_at=None, updated_at=now
+    )
+    AgentToken.objects.filter(agent=agent, revoked_at__isnull=True).update(revoked_at=now)
+
+
+def record_heartbeat(
+    *,
+    agent_id: uuid.UUID,
+    now: datetime,
+    status: str | None = None,
+    metrics: dict[str, Any] | None = None,
+    running_tasks: int | None = None,
+) -> Agent:
+    """Note that an agent which has no socket is there, and return it; raise Agent.DoesNotExist."""
+    fields: dict[str, Any] = {"status": status or AgentStatus.ONLINE, "last_heartbeat_at": now}
+    if metrics is not None:
+        fields["metrics"] = metrics
+    if running_tasks is not None:
+        fields["running_tasks"] = running_tasks
+    return update_agent(agent_id=agent_id, now=now, **fields)
 
 
 def issue_token(*, agent: Agent) -> str:

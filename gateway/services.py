@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from django.db import connection, transaction
 
-from agents.models import Agent, AgentStatus
+from agents.models import CONNECTED_STATUSES, Agent, AgentStatus
 from agents.protocol import messages
 from gateway.models import AgentCommand, AgentLog, Connection, Server
 from scheduling.models import TaskInstance
@@ -18,6 +18,7 @@ from scheduling.services.lifecycle import AttemptKey, StartedAttempt, started_at
 from scheduling.states import INSTANCE_LIVE, InstanceStatus
 
 REMEMBERED_EPOCHS: Final = 16
+HTTP_SILENCE_SECS: Final = 60.0
 
 _HEARTBEATS: Final = """
 UPDATE agents_agent a
@@ -76,6 +77,8 @@ def open_session(
     """
     with transaction.atomic():
         agent = Agent.objects.select_for_update().get(pk=agent_id)
+        if agent.archived_at is not None:
+            raise SessionReplaced
         epoch = str(register.epoch)
         current = Connection.objects.filter(agent=agent).first()
         replaced = list(current.replaced_epochs) if current else []
@@ -180,6 +183,7 @@ def keep_server_alive(*, server_id: uuid.UUID, now: datetime) -> None:
     """
     Server.objects.filter(pk=server_id).update(last_heartbeat_at=now)
     rescue.note_servers_alive(holder=str(server_id), now=now)
+    _note_silent_agents(now=now)
     dead_since = now - timedelta(seconds=rescue.SERVER_DEAD_AFTER_SECS)
     with transaction.atomic():
         orphans = list(
@@ -194,6 +198,15 @@ def keep_server_alive(*, server_id: uuid.UUID, now: datetime) -> None:
         Agent.objects.filter(pk__in=orphans).update(
             status=AgentStatus.OFFLINE, connected_at=None, updated_at=now
         )
+
+
+def _note_silent_agents(*, now: datetime) -> None:
+    """Note that agents which have no session, only heartbeats by HTTP, went silent."""
+    Agent.objects.filter(
+        status__in=CONNECTED_STATUSES, last_heartbeat_at__lt=now - timedelta(seconds=HTTP_SILENCE_SECS)
+    ).exclude(connection__server__isnull=False).update(
+        status=AgentStatus.OFFLINE, connected_at=None, updated_at=now
+    )
 
 
 def retire_server(*, server_id: uuid.UUID) -> None:

@@ -7,7 +7,7 @@ from django.db import InterfaceError, OperationalError
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import extend_schema
-from drf_standardized_errors.handler import exception_handler as standardized_handler
+from drf_standardized_errors.handler import ExceptionHandler
 from psycopg.errors import QueryCanceled
 from rest_framework import exceptions, status
 from rest_framework.permissions import AllowAny
@@ -58,7 +58,15 @@ class BearerTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
 
 def exception_handler(exc: Exception, context: Any) -> Response | None:
     """Answer every exception of a view in one shape; what no rule here knows is a 500 without details."""
-    return standardized_handler(_as_http(exc), context)
+    return _Handler(_as_http(exc), context).run()
+
+
+class _Handler(ExceptionHandler):
+    """Reports only what nobody foresaw: a database or an agent that is away has been noted elsewhere."""
+
+    def report_exception(self, exc: exceptions.APIException, response: Response) -> None:
+        if response.status_code == status.HTTP_500_INTERNAL_SERVER_ERROR:
+            super().report_exception(exc, response)
 
 
 def _as_http(exc: Exception) -> Exception:

@@ -14,6 +14,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    path("api/v1/", include("gateway.api.urls")),
     path("api/v1/", include("scheduling.api.urls")),
     re_path(r"^api(?:/|$)", UnknownPath.as_view()),
 ]

@@ -41,11 +41,22 @@ _RESERVED_PARAMS: Final = frozenset({"format"})
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What a query may say about one field; `column` is its ORM path where that is another name."""
+    """What a query may say about one field; `column` is its ORM path where that is another name.
+
+    A field with a `lookup` is a condition in itself, such as `since`, and takes a value but no operators.
+    """
 
     kind: Kind
     column: str = ""
-    sortable: bool = True
+    lookup: str = ""
+
+    @property
+    def operators(self) -> frozenset[str]:
+        return frozenset({"eq"}) if self.lookup else self.kind.operators
+
+    @property
+    def is_sortable(self) -> bool:
+        return not self.lookup and self.kind not in _CONTAINERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +95,7 @@ class QueryTable:
             name: entry if isinstance(entry, Field) else Field(entry) for name, entry in fields.items()
         }
         self.default_order = default_order
-        self.sort_keys = tuple(
-            name for name, entry in self.fields.items() if entry.sortable and entry.kind not in _CONTAINERS
-        )
+        self.sort_keys = tuple(name for name, entry in self.fields.items() if entry.is_sortable)
 
     def read_body(self, body: Any) -> Query:
         """Return the query that a body `{"filter", "page"}` states; raise ValidationError."""
@@ -163,19 +172,19 @@ class QueryTable:
         is_text: bool = False,
     ) -> Q:
         entry = self.fields[name]
-        if operator not in entry.kind.operators:
-            allowed = ", ".join(sorted(entry.kind.operators))
+        if operator not in entry.operators:
+            allowed = ", ".join(sorted(entry.operators))
             problems.add(where, f"unknown operator for {name}; expected one of {allowed}")
             return Q()
         column = entry.column or name
-        if operand is None and operator in ("eq", "ne"):
+        if operand is None and operator in ("eq", "ne") and not entry.lookup:
             return Q(**{f"{column}__isnull": operator == "eq"})
         try:
             value = _operand(entry.kind, operator, operand, is_text=is_text)
         except BadValue as error:
             problems.add(where, str(error))
             return Q()
-        condition = Q(**{f"{column}__{_LOOKUPS[operator]}": value})
+        condition = Q(**{f"{column}__{entry.lookup or _LOOKUPS[operator]}": value})
         return ~condition if operator in _NEGATED else condition
 
     def _read_page(

@@ -81,7 +81,7 @@ def _query_request(name: str, table: QueryTable) -> Any:
     fields: dict[str, Any] = {
         field: serializers.JSONField(
             required=False,
-            help_text=f"{entry.kind.name}, or an object of {', '.join(sorted(entry.kind.operators))}",
+            help_text=f"{entry.kind.name}, or an object of {', '.join(sorted(entry.operators))}",
         )
         for field, entry in table.fields.items()
     }
@@ -106,5 +106,5 @@ def _list_parameters(table: QueryTable) -> Any:
         "order_by", str, description="Comma-separated, `-` for descending: " + ", ".join(table.sort_keys)
     )
     for name, entry in table.fields.items():
-        operators = ", ".join(f"`{name}__{operator}`" for operator in sorted(entry.kind.operators))
+        operators = ", ".join(f"`{name}__{operator}`" for operator in sorted(entry.operators))
         yield OpenApiParameter(name, entry.kind.schema, description=f"Also {operators}.")

@@ -1,13 +1,5 @@
-"""The time that counts: the database's. Every process may have a wrong clock; all of them share this one."""
+"""The database's clock, under the name by which everything above the agents knows it."""
 
-from datetime import UTC, datetime
+from agents.clock import database_now
 
-from django.db import connection
-
-
-def database_now() -> datetime:
-    """Return the database's clock, as aware UTC."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        (now,) = cursor.fetchone()
-    return now.astimezone(UTC)  # type: ignore[no-any-return]
+__all__ = ["database_now"]

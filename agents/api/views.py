@@ -1,0 +1,87 @@
+"""REST of agents, as far as it needs no session with them; `gateway.api.agents` adds that."""
+
+from typing import Any, ClassVar
+
+from django.db import transaction
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents import services
+from agents.api import filters
+from agents.api.authentication import AgentTokenAuthentication, IsPersonOrSameAgent
+from agents.api.serializers import (
+    AgentRequest,
+    AgentSerializer,
+    AgentUpdateRequest,
+    CreatedAgentSerializer,
+    HeartbeatRequest,
+)
+from agents.clock import database_now
+from agents.models import CONNECTED_STATUSES, Agent
+from rest.serializers import RequestSerializer
+from rest.views import ResourceViewSet
+
+
+class AgentViewSet(ResourceViewSet):
+    """The daemons on worker machines."""
+
+    table = filters.AGENTS
+    entity_serializer = AgentSerializer
+    request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {
+        "create": AgentRequest,
+        "partial_update": AgentUpdateRequest,
+        "heartbeat": HeartbeatRequest,
+    }
+
+    def get_queryset(self) -> QuerySet[Agent]:
+        return Agent.objects.filter(archived_at__isnull=True)
+
+    @extend_schema(responses={201: CreatedAgentSerializer})
+    def create(self, request: Request, **_path: Any) -> Response:
+        """Register an agent before it connects; the answer holds its token, this once."""
+        data = _columns(self.read_body())
+        with transaction.atomic():
+            agent = services.create_agent(agent_id=data.pop("id", None), **data)
+            token = services.issue_token(agent=agent)
+        agent.token = token  # type: ignore[attr-defined]
+        return Response(CreatedAgentSerializer(agent).data, status=201)
+
+    def perform_update(self, entity: Agent, data: dict[str, Any]) -> Agent:
+        if "capabilities" in data:
+            data["capabilities"] = {**entity.capabilities, **data["capabilities"]}
+        return services.update_agent(agent_id=entity.pk, now=database_now(), **_columns(data))
+
+    @extend_schema(responses=AgentSerializer(many=True))
+    def online(self, request: Request) -> Response:
+        """List the agents that are there."""
+        return self.array(self.get_queryset().filter(status__in=CONNECTED_STATUSES))
+
+    @extend_schema(responses=AgentSerializer(many=True))
+    def offline(self, request: Request) -> Response:
+        """List the agents that are not there."""
+        return self.array(self.get_queryset().exclude(status__in=CONNECTED_STATUSES))
+
+
+class AgentHeartbeatViewSet(AgentViewSet):
+    """Heartbeats of agents behind a proxy that forbids WebSockets; agents' own tokens are taken too."""
+
+    authentication_classes = [AgentTokenAuthentication, *AgentViewSet.authentication_classes]
+    permission_classes = [IsPersonOrSameAgent]
+
+    @extend_schema(responses=AgentSerializer)
+    def heartbeat(self, request: Request, pk: str) -> Response:
+        """Note that the agent is there, and how it is."""
+        agent = self.get_queryset().get(pk=pk)
+        data = self.read_body()
+        return Response(
+            self.represent(services.record_heartbeat(agent_id=agent.pk, now=database_now(), **data))
+        )
+
+
+def _columns(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the model's fields for those of the API: labels that people give are kept apart."""
+    if "labels" in data:
+        data["assigned_labels"] = data.pop("labels")
+    return data
