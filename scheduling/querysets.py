@@ -1,19 +1,23 @@
 """Named subsets of the scheduling tables; adjectives, so that queries read as sentences."""
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django.db import models
 
 from scheduling.states import INSTANCE_LIVE, TASK_CLAIMABLE, TASK_TERMINAL
 
+if TYPE_CHECKING:
+    from scheduling.models import Job, Schedule, Task, TaskInstance  # noqa: F401 (named in the quotes below)
 
-class JobQuerySet(models.QuerySet["Job"]):  # type: ignore[name-defined]
+
+class JobQuerySet(models.QuerySet["Job"]):
     def present(self) -> "JobQuerySet":
         """Jobs that are not archived."""
         return self.filter(archived_at__isnull=True)
 
 
-class ScheduleQuerySet(models.QuerySet["Schedule"]):  # type: ignore[name-defined]
+class ScheduleQuerySet(models.QuerySet["Schedule"]):
     def present(self) -> "ScheduleQuerySet":
         """Schedules that are not archived."""
         return self.filter(archived_at__isnull=True)
@@ -23,7 +27,7 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):  # type: ignore[name-define
         return self.filter(status="enabled", next_run_at__lte=now + timedelta(seconds=horizon_secs))
 
 
-class TaskQuerySet(models.QuerySet["Task"]):  # type: ignore[name-defined]
+class TaskQuerySet(models.QuerySet["Task"]):
     def claimable(self) -> "TaskQuerySet":
         """Tasks that wait for an agent, whether due or not."""
         return self.filter(status__in=TASK_CLAIMABLE)
@@ -32,7 +36,7 @@ class TaskQuerySet(models.QuerySet["Task"]):  # type: ignore[name-defined]
         return self.filter(status__in=TASK_TERMINAL)
 
 
-class InstanceQuerySet(models.QuerySet["TaskInstance"]):  # type: ignore[name-defined]
+class InstanceQuerySet(models.QuerySet["TaskInstance"]):
     def live(self) -> "InstanceQuerySet":
         """Attempts that have not ended."""
         return self.filter(status__in=INSTANCE_LIVE)
