@@ -13,6 +13,7 @@ from environs import Env, validate
 
 from hetuflow import __version__
 from hetuflow.database_url import parse_database_url, published_address
+from hetuflow.navigation import UNFOLD as UNFOLD
 from hetuflow.secret_key import read_or_create_secret_key
 
 env = Env()
@@ -104,6 +105,7 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 
 # --- database -----------------------------------------------------------------------------------------
 
@@ -171,14 +173,6 @@ STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
-
-UNFOLD = {
-    "SITE_TITLE": "Hetuflow",
-    "SITE_HEADER": "Hetuflow",
-    "SITE_SYMBOL": "schedule",
-    "SHOW_HISTORY": True,
-    "SHOW_VIEW_ON_SITE": False,
-}
 
 # --- Hetuflow -----------------------------------------------------------------------------------------
 

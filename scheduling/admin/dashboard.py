@@ -1,0 +1,152 @@
+"""The first page: how the installation is doing, from a fixed number of bounded queries."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import connection
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from agents.models import CONNECTED_STATUSES, Agent
+from scheduling.admin import words
+from scheduling.admin.tasks import exit_words
+from scheduling.clock import database_now
+from scheduling.models import Job, Schedule, Task, TaskInstance
+from scheduling.states import TASK_CLAIMABLE, TaskStatus
+
+_HOURS: Final = 24
+_ROWS: Final = 8
+# Beyond these the page says "more than": it must open on the worst day, too.
+_COUNT_LIMIT: Final = 10_000
+_HISTORY_LIMIT: Final = 200_000
+
+_HISTORY: Final = """
+SELECT floor(extract(epoch FROM %(now)s - scheduled_at) / 3600)::int AS hours_ago, status, count(*)
+FROM (
+    SELECT scheduled_at, status FROM scheduling_task
+    WHERE scheduled_at > %(since)s AND scheduled_at <= %(now)s
+    ORDER BY scheduled_at DESC LIMIT %(limit)s
+) AS recent
+WHERE status IN ('completed', 'failed')
+GROUP BY 1, 2
+"""
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add to the index page's context what this user may see."""
+    now = database_now()
+    may_view = request.user.has_perm
+    context["title"] = _("Overview")
+    if may_view("agents.view_agent"):
+        context |= _agents()
+    if may_view("scheduling.view_task"):
+        context |= _tasks() | _history(now=now) | {"failures": _failures(now=now)}
+    if may_view("scheduling.view_schedule"):
+        context |= {"next_runs": _next_runs(now=now), "shows_schedules": True}
+    if may_view("scheduling.view_job"):
+        context["is_first_run"] = not Job.objects.present().exists()
+        context["can_add_job"] = may_view("scheduling.add_job")
+    return context
+
+
+def _agents() -> dict[str, Any]:
+    agents = list(
+        Agent.objects.filter(archived_at__isnull=True).values_list(
+            "status", "capabilities__max_concurrent_tasks"
+        )
+    )
+    slots = [slots for status, slots in agents if status in CONNECTED_STATUSES]
+    return {
+        "shows_agents": True,
+        "agent_count": len(agents),
+        "online_count": len(slots),
+        "slot_count": sum(count for count in slots if isinstance(count, int)),
+        "used_count": TaskInstance.objects.live().count(),
+    }
+
+
+def _tasks() -> dict[str, Any]:
+    waiting = Task.objects.filter(status__in=TASK_CLAIMABLE).values("pk")[:_COUNT_LIMIT].count()
+    return {
+        "shows_tasks": True,
+        "running_count": Task.objects.filter(status=TaskStatus.RUNNING).count(),
+        "waiting_count": f"{waiting}+" if waiting >= _COUNT_LIMIT else str(waiting),
+    }
+
+
+def _history(*, now: datetime) -> dict[str, Any]:
+    with connection.cursor() as cursor:
+        parameters: dict[str, Any] = {
+            "now": now,
+            "since": now - timedelta(hours=_HOURS),
+            "limit": _HISTORY_LIMIT,
+        }
+        cursor.execute(_HISTORY, parameters)
+        rows = cursor.fetchall()
+    counts: dict[tuple[int, str], int] = {(hours_ago, status): count for hours_ago, status, count in rows}
+    done = sum(count for (_hour, status), count in counts.items() if status == TaskStatus.COMPLETED)
+    failed = sum(count for (_hour, status), count in counts.items() if status == TaskStatus.FAILED)
+    hours = [
+        (counts.get((hour, TaskStatus.COMPLETED), 0), counts.get((hour, TaskStatus.FAILED), 0), hour)
+        for hour in reversed(range(_HOURS))
+    ]
+    highest = max((succeeded + broken for succeeded, broken, _hour in hours), default=0) or 1
+    return {
+        "done_count": done,
+        "failed_count": failed,
+        "success_rate": f"{100 * done / (done + failed):.1f} %" if done + failed else words.MISSING,
+        "hours": [
+            {
+                "title": _hour_title(now=now, hour=hour, done=succeeded, failed=broken),
+                "done_percent": round(100 * succeeded / highest),
+                "failed_percent": max(round(100 * broken / highest), 4) if broken else 0,
+            }
+            for succeeded, broken, hour in hours
+        ],
+    }
+
+
+def _hour_title(*, now: datetime, hour: int, done: int, failed: int) -> str:
+    begin = now - timedelta(hours=hour + 1)
+    return _("%(begin)s to %(end)s UTC: %(done)d succeeded, %(failed)d failed") % {
+        "begin": f"{begin:%H:%M}",
+        "end": f"{now - timedelta(hours=hour):%H:%M}",
+        "done": done,
+        "failed": failed,
+    }
+
+
+def _failures(*, now: datetime) -> list[dict[str, Any]]:
+    tasks = list(Task.objects.filter(status=TaskStatus.FAILED).select_related("job").order_by("-pk")[:_ROWS])
+    latest = TaskInstance.objects.filter(task__in=tasks).order_by("task_id", "-attempt").distinct("task_id")
+    attempts = {attempt.task_id: attempt for attempt in latest}
+    return [
+        {
+            "task": task,
+            "ended": words.moment(task.completed_at, now=now),
+            "exit": exit_words(attempts[task.pk]) if task.pk in attempts else words.MISSING,
+            "error": attempts[task.pk].error_message if task.pk in attempts else task.reason,
+            "attempt_url": reverse("admin:scheduling_taskinstance_change", args=[attempts[task.pk].pk])
+            if task.pk in attempts
+            else "",
+        }
+        for task in tasks
+    ]
+
+
+def _next_runs(*, now: datetime) -> list[dict[str, Any]]:
+    schedules = (
+        Schedule.objects.present()
+        .filter(status="enabled", next_run_at__isnull=False, job__enabled=True)
+        .select_related("job")
+        .order_by("next_run_at")[: 2 * _ROWS]
+    )
+    found = []
+    for schedule in schedules:
+        found += [(instant, schedule) for instant in words.upcoming(schedule, now=now, count=1)]
+    found.sort(key=lambda pair: pair[0])
+    return [
+        {"schedule": schedule, "rule": words.rule(schedule), "at": words.moment(instant, now=now)}
+        for instant, schedule in found[:_ROWS]
+    ]

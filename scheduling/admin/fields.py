@@ -1,0 +1,156 @@
+"""Form fields for values that are lists and mappings: written as lines by people, as JSON when need be."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from agents.protocol.strict_json import StrictJsonError, parse_strict
+
+
+class CodeWidget(UnfoldAdminTextareaWidget):  # type: ignore[misc]
+    """A textarea in a monospaced font that browsers neither correct nor capitalise."""
+
+    def __init__(self, *, rows: int, placeholder: str = "") -> None:
+        super().__init__(
+            attrs={
+                "class": "hf-code",
+                "rows": rows,
+                "spellcheck": "false",
+                "autocapitalize": "off",
+                "autocomplete": "off",
+                "wrap": "off",
+                "placeholder": placeholder,
+            }
+        )
+
+
+class ScriptField(forms.CharField):
+    """A text that is kept as it was typed, with Unix line ends: browsers send CRLF."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strip=False, **kwargs)
+
+    def to_python(self, value: Any) -> str:
+        return str(super().to_python(value) or "").replace("\r\n", "\n")
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool((initial or "") != self.to_python(data))
+
+
+class StructuredField(forms.CharField):
+    """A text that stands for a value; subclasses say how they read and write it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strip=False, required=False, **kwargs)
+
+    def read(self, text: str) -> Any:
+        """Return the value that `text` stands for; raise ValidationError."""
+        raise NotImplementedError
+
+    def write(self, value: Any) -> str:
+        """Return a text that reads as `value`."""
+        raise NotImplementedError
+
+    def to_python(self, value: Any) -> Any:
+        if not isinstance(value, str) and value is not None:
+            return value
+        return self.read((value or "").replace("\r\n", "\n"))
+
+    def prepare_value(self, value: Any) -> Any:
+        return value if isinstance(value, str) else self.write(value)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(self.to_python(initial) != self.to_python(data))
+        except ValidationError:
+            return True
+
+    def run_validators(self, value: Any) -> None:
+        """Leave it to the service: Django's validators of texts know nothing of lists."""
+
+
+class ArgumentsField(StructuredField):
+    """A list of strings: one a line, or a JSON list where a string has line breaks or outer spaces."""
+
+    def read(self, text: str) -> list[str]:
+        if text.lstrip().startswith("["):
+            value = _parse_json(text)
+            if isinstance(value, list) and all(isinstance(item, str) for item in value):
+                return value
+            raise ValidationError(_('Expected a JSON list of strings such as ["-c", "date"].'))
+        return [line for line in text.split("\n") if line.strip()]
+
+    def write(self, value: Sequence[str] | None) -> str:
+        items = list(value or [])
+        if items[:1] and items[0].startswith("["):
+            return json.dumps(items, ensure_ascii=False)
+        if all(item and item == item.strip() and "\n" not in item for item in items):
+            return "\n".join(items)
+        return json.dumps(items, ensure_ascii=False)
+
+
+class TagsField(StructuredField):
+    """A list of words with commas between them."""
+
+    def read(self, text: str) -> list[str]:
+        return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+    def write(self, value: Sequence[str] | None) -> str:
+        return ", ".join(value or [])
+
+
+class PairsField(StructuredField):
+    """A mapping of names to strings: NAME=value lines, or JSON where a value has line breaks."""
+
+    def read(self, text: str) -> dict[str, str]:
+        if text.lstrip().startswith("{"):
+            value = _parse_json(text)
+            if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
+                return value
+            raise ValidationError(_('Expected a JSON object of strings such as {"STAGE": "test"}.'))
+        pairs: dict[str, str] = {}
+        for line in text.split("\n"):
+            if not line.strip():
+                continue
+            name, separator, value = line.partition("=")
+            if not separator or not name.strip():
+                raise ValidationError(_("“%(line)s” is not NAME=value."), params={"line": line.strip()[:80]})
+            if name.strip() in pairs:
+                raise ValidationError(_("%(name)s is given twice."), params={"name": name.strip()})
+            pairs[name.strip()] = value
+        return pairs
+
+    def write(self, value: Mapping[str, str] | None) -> str:
+        pairs = dict(value or {})
+        if any("\n" in item or "\r" in item for item in pairs.values()) or any(
+            name != name.strip() or "=" in name for name in pairs
+        ):
+            return json.dumps(pairs, ensure_ascii=False, indent=2)
+        return "\n".join(f"{name}={item}" for name, item in pairs.items())
+
+
+class JSONObjectField(StructuredField):
+    """A JSON object; empty is {}."""
+
+    def read(self, text: str) -> dict[str, Any]:
+        if not text.strip():
+            return {}
+        value = _parse_json(text)
+        if not isinstance(value, dict):
+            raise ValidationError(_('Expected a JSON object such as {"day": "monday"}.'))
+        return value
+
+    def write(self, value: Mapping[str, Any] | None) -> str:
+        return json.dumps(value, ensure_ascii=False, indent=2) if value else ""
+
+
+def _parse_json(text: str) -> Any:
+    try:
+        return parse_strict(text)
+    except StrictJsonError as error:
+        raise ValidationError(_("This is not valid JSON: %(error)s"), params={"error": str(error)}) from None

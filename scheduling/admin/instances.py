@@ -1,0 +1,164 @@
+"""Attempts (task instances): what one process did, with its output while it runs and after."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
+
+from agents.models import Agent
+from scheduling.admin import words
+from scheduling.admin.output import PAGE_BYTES, download, page_of, tail_of
+from scheduling.admin.pages import ReadOnlyAdmin
+from scheduling.admin.tasks import describe_attempt, job_link, pretty
+from scheduling.clock import database_now
+from scheduling.models import TaskInstance
+from scheduling.services.output import STREAMS
+from scheduling.states import INSTANCE_LIVE
+
+_MATCHING_AGENTS: Final = 100
+
+
+@admin.register(TaskInstance)
+class TaskInstanceAdmin(ReadOnlyAdmin):
+    page_template = "admin/scheduling/taskinstance/page.html"
+    list_display = ("number", "of_job", "state", "on_agent", "started", "ran", "exit", "output")
+    list_display_links = ("number",)
+    list_filter = (("status", ChoicesDropdownFilter), ("agent", RelatedDropdownFilter))
+    list_select_related = ("job", "agent")
+    search_fields = ("id", "task_id", "agent__name")
+    search_help_text = gettext_lazy("An id, the number of a task, or a part of an agent's name")
+    ordering = ("-pk",)
+    sortable_by = ("number",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return TaskInstance.objects.select_related("job", "agent").annotate(shown_at=Now())
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[TaskInstance], search_term: str
+    ) -> tuple[QuerySet[TaskInstance], bool]:
+        """Find by id, by the number of the task, or by the agent's name; all by an index."""
+        term = search_term.strip().removeprefix("#")
+        if not term:
+            return queryset, False
+        try:
+            return queryset.filter(pk=UUID(term)), False
+        except ValueError:
+            pass
+        agents = Agent.objects.filter(name__icontains=term).values_list("pk", flat=True)[:_MATCHING_AGENTS]
+        found = Q(agent_id__in=list(agents))
+        number = term.split(".")[0]
+        if number.isascii() and number.isdigit() and int(number) < 2**63:
+            found |= Q(task_id=int(number))
+        return queryset.filter(found), False
+
+    @admin.display(description=gettext_lazy("task instance"), ordering="pk")
+    def number(self, attempt: TaskInstance) -> str:
+        return f"#{attempt}"
+
+    @admin.display(description=gettext_lazy("job"))
+    def of_job(self, attempt: TaskInstance) -> SafeString:
+        return job_link(attempt.job)
+
+    @admin.display(description=gettext_lazy("status"))
+    def state(self, attempt: TaskInstance) -> SafeString:
+        return words.badge(attempt.status, attempt.get_status_display(), title=attempt.error_message)
+
+    @admin.display(description=gettext_lazy("agent"))
+    def on_agent(self, attempt: TaskInstance) -> str:
+        return attempt.agent.name if attempt.agent else words.MISSING
+
+    @admin.display(description=gettext_lazy("started"))
+    def started(self, attempt: Any) -> SafeString | str:
+        return words.moment(attempt.started_at, now=attempt.shown_at)
+
+    @admin.display(description=gettext_lazy("ran for"))
+    def ran(self, attempt: Any) -> str:
+        return str(describe_attempt(attempt, now=attempt.shown_at)["ran"])
+
+    @admin.display(description=gettext_lazy("exit"))
+    def exit(self, attempt: Any) -> str:
+        return str(describe_attempt(attempt, now=attempt.shown_at)["exit"])
+
+    @admin.display(description=gettext_lazy("output"))
+    def output(self, attempt: TaskInstance) -> str:
+        return words.size(attempt.stdout_bytes + attempt.stderr_bytes)
+
+    # --- the page of one attempt ----------------------------------------------------------------------
+
+    def page_context(self, request: HttpRequest, obj: TaskInstance) -> dict[str, Any]:
+        now = database_now()
+        base = reverse("admin:scheduling_taskinstance_changelist")
+        is_live = obj.status in INSTANCE_LIVE
+        return {
+            "title": f"#{obj}",
+            "described": describe_attempt(obj, now=now),
+            "job_link": job_link(obj.job),
+            "task_url": reverse("admin:scheduling_task_change", args=[obj.task_id]),
+            "error": obj.error_message,
+            "result": "" if obj.result is None else pretty(obj.result),
+            "metrics": pretty(obj.metrics) if obj.metrics else "",
+            "lease": words.moment(obj.lease_expires_at, now=now) if is_live else "",
+            "is_live": is_live,
+            "follow_url": f"{base}{obj.pk}/follow/" if is_live else "",
+            "streams": [
+                page_of(obj, stream, request.GET.get(f"{stream}_from"))
+                | {"download_url": f"{base}{obj.pk}/{stream}.txt"}
+                for stream in STREAMS
+            ],
+            "page_size": words.size(PAGE_BYTES),
+        }
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("<uuid:pk>/follow/", view(self.follow_view), name="scheduling_taskinstance_follow"),
+            *(
+                path(
+                    f"<uuid:pk>/{stream}.txt",
+                    view(self.download_view),
+                    {"stream": stream},
+                    name=f"scheduling_taskinstance_{stream}",
+                )
+                for stream in STREAMS
+            ),
+            *super().get_urls(),
+        ]
+
+    def follow_view(self, request: HttpRequest, pk: UUID) -> HttpResponseBase:
+        """Answer what was stored of both streams since the given byte offsets, and whether it goes on."""
+        attempt = self.object_or_redirect(request, str(pk))
+        if isinstance(attempt, HttpResponseBase):
+            return attempt
+        is_live = attempt.status in INSTANCE_LIVE
+        described = describe_attempt(attempt, now=attempt.shown_at)
+        return JsonResponse(
+            {
+                "streams": {
+                    stream: tail_of(attempt, stream, request.GET.get(stream), is_live=is_live)
+                    for stream in STREAMS
+                },
+                "status": str(described["status"]),
+                "ran": described["ran"],
+                "is_live": is_live,
+            }
+        )
+
+    def download_view(self, request: HttpRequest, pk: UUID, stream: str) -> HttpResponseBase:
+        """Send a whole stream, byte for byte, as text/plain."""
+        attempt = self.object_or_redirect(request, str(pk))
+        return attempt if isinstance(attempt, HttpResponseBase) else download(attempt, stream)
+
+
+def attempt_link(attempt: TaskInstance) -> SafeString:
+    """Return a link to the page of an attempt."""
+    return format_html(
+        '<a href="{}">#{}</a>', reverse("admin:scheduling_taskinstance_change", args=[attempt.pk]), attempt
+    )

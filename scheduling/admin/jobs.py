@@ -1,0 +1,343 @@
+"""Jobs: what to run, with their schedules and latest tasks on one page."""
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
+from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models.functions import JSONObject, Now
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from unfold.contrib.filters.admin import BooleanRadioFilter
+
+from scheduling.admin import words
+from scheduling.admin.job_form import OWN_FIELDS, JobForm, RunForm
+from scheduling.admin.pages import Button, ServiceAdmin, username
+from scheduling.admin.tasks import tasks_url
+from scheduling.clock import database_now
+from scheduling.errors import InvalidField, SchedulingError
+from scheduling.models import Job, Schedule, Task
+from scheduling.services.definitions import archive_job, create_job, update_job
+from scheduling.services.manual import trigger_job
+from scheduling.states import TaskStatus
+
+# The last outcome is looked for among so many of the newest tasks: a backlog must not slow the list.
+_LOOK_BACK = 200
+_LATEST_TASKS = 6
+
+
+def _set_enabled(job_admin: "JobAdmin", request: HttpRequest, job: Job, *, enabled: bool) -> str:
+    update_job(job_id=job.pk, now=database_now(), by=username(request), enabled=enabled)
+    job_admin.log_change(request, job, [{"changed": {"fields": ["enabled"]}}])
+    return (
+        _("The job is enabled.")
+        if enabled
+        else _("The job is disabled; waiting runs of its schedules are skipped.")
+    )
+
+
+def _enable(job_admin: "JobAdmin", request: HttpRequest, job: Job) -> str:
+    return _set_enabled(job_admin, request, job, enabled=True)
+
+
+def _disable(job_admin: "JobAdmin", request: HttpRequest, job: Job) -> str:
+    return _set_enabled(job_admin, request, job, enabled=False)
+
+
+@admin.register(Job)
+class JobAdmin(ServiceAdmin):
+    form = JobForm
+    model_fields = OWN_FIELDS
+    fields_to_look_at = ("config",)
+    change_form_outer_before_template = "admin/scheduling/job/summary.html"
+    list_display = ("job", "is_enabled", "kind", "when", "last", "next")
+    list_display_links = ("job",)
+    list_filter = (("enabled", BooleanRadioFilter), "namespace")
+    search_fields = ("name", "namespace", "description")
+    ordering = ("namespace", "name", "pk")
+    sortable_by = ("job", "is_enabled")
+    actions = ("run_selected", "enable_selected", "disable_selected")
+    buttons = (
+        Button(
+            name="enable",
+            label=gettext_lazy("Enable"),
+            icon="play_circle",
+            press=_enable,
+            permission="scheduling.change_job",
+            is_shown=lambda job: not job.enabled,
+        ),
+        Button(
+            name="disable",
+            label=gettext_lazy("Disable"),
+            icon="pause_circle",
+            press=_disable,
+            permission="scheduling.change_job",
+            is_shown=lambda job: job.enabled,
+        ),
+    )
+    fieldsets = (
+        (None, {"fields": ("name", "namespace", "description", "enabled", "tags")}),
+        (gettext_lazy("Command"), {"fields": ("cmd", "command", "args", "working_dir", "environment")}),
+        (
+            gettext_lazy("Time and retries"),
+            {
+                "classes": ["tab"],
+                "fields": (
+                    "timeout_secs",
+                    "kill_grace_secs",
+                    "max_retries",
+                    "retry_interval_secs",
+                    "retry_backoff",
+                ),
+            },
+        ),
+        (
+            gettext_lazy("Overlap and missed runs"),
+            {
+                "classes": ["tab"],
+                "fields": (
+                    "concurrency_policy",
+                    "max_concurrency",
+                    "misfire_policy",
+                    "misfire_grace_secs",
+                ),
+            },
+        ),
+        (gettext_lazy("Where"), {"classes": ["tab"], "fields": ("labels", "on_lease_lost")}),
+        (
+            gettext_lazy("Output and limits"),
+            {
+                "classes": ["tab"],
+                "fields": (
+                    "capture_output",
+                    "max_output_size",
+                    "max_memory_mb",
+                    "max_cpu_percent",
+                    "max_execution_time_secs",
+                    "max_output_size_bytes",
+                ),
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        newest = Task.objects.filter(job=OuterRef(OuterRef("pk"))).order_by("-pk").values("pk")[:_LOOK_BACK]
+        ended = (
+            Task.objects.filter(pk__in=newest, status__in=(TaskStatus.COMPLETED, TaskStatus.FAILED))
+            .order_by("-pk")
+            .values(task=JSONObject(id="pk", status="status", at="completed_at"))[:1]
+        )
+        schedules = Prefetch("schedules", Schedule.objects.present(), to_attr="present_schedules")
+        return (
+            Job.objects.present()
+            .annotate(last_ended=Subquery(ended), shown_at=Now())
+            .prefetch_related(schedules)
+        )
+
+    def save_by_service(self, request: HttpRequest, obj: Job, form: Any, *, change: bool) -> Job:
+        fields = form.service_fields()
+        if change:
+            return update_job(job_id=obj.pk, now=database_now(), by=username(request), **fields)
+        return create_job(by=username(request), **fields)
+
+    # --- list -----------------------------------------------------------------------------------------
+
+    @admin.display(description=gettext_lazy("job"), ordering="name")
+    def job(self, job: Job) -> SafeString:
+        return format_html(
+            '<span class="hf-name">{}</span><span class="hf-sub">{}</span>', job.name, job.namespace
+        )
+
+    @admin.display(description=gettext_lazy("enabled"), boolean=True, ordering="enabled")
+    def is_enabled(self, job: Job) -> bool:
+        return job.enabled
+
+    @admin.display(description=gettext_lazy("command"))
+    def kind(self, job: Job) -> SafeString:
+        config = job.task_config
+        arguments = [word for word in config["args"] if word not in ("-c", "-e")]
+        preview = next((line.strip() for line in " ".join(arguments).splitlines() if line.strip()), "")
+        return format_html(
+            '<span class="hf-tag">{}</span> <code class="hf-preview">{}</code>', config["cmd"], preview[:60]
+        )
+
+    @admin.display(description=gettext_lazy("schedules"))
+    def when(self, job: Any) -> SafeString | str:
+        lines = [
+            (
+                "" if schedule.status == "enabled" else "hf-off",
+                schedule.get_status_display(),
+                words.rule(schedule),
+            )
+            for schedule in job.present_schedules
+        ]
+        return format_html_join("", '<span class="hf-line {}" title="{}">{}</span>', lines) or words.MISSING
+
+    @admin.display(description=gettext_lazy("last run"))
+    def last(self, job: Any) -> SafeString | str:
+        if not job.last_ended:
+            return words.MISSING
+        status = TaskStatus(job.last_ended["status"])
+        return format_html(
+            '<a href="{}">{}</a><span class="hf-sub">{}</span>',
+            reverse("admin:scheduling_task_change", args=[job.last_ended["id"]]),
+            words.badge(status, status.label),
+            words.moment(parse_datetime(job.last_ended["at"]), now=job.shown_at),
+        )
+
+    @admin.display(description=gettext_lazy("next run"))
+    def next(self, job: Any) -> SafeString | str:
+        now = job.shown_at
+        instants = [
+            instant for each in job.present_schedules for instant in words.upcoming(each, now=now, count=1)
+        ]
+        if not instants or not job.enabled:
+            return words.MISSING
+        return words.moment(min(instants), now=now)
+
+    # --- the page of one job --------------------------------------------------------------------------
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        job = kwargs.get("obj")
+        if job is not None:
+            now = database_now()
+            context |= {
+                "buttons": self.shown_buttons(request, job),
+                "can_run": request.user.has_perm("scheduling.add_task"),
+                "can_add_schedule": request.user.has_perm("scheduling.add_schedule"),
+                "run_url": reverse("admin:scheduling_job_run", args=[job.pk]),
+                "schedules": [
+                    {
+                        "schedule": each,
+                        "rule": words.rule(each),
+                        "next": _next(each, now=now),
+                        "state": words.badge(each.status, each.get_status_display()),
+                    }
+                    for each in job.present_schedules
+                ],
+                "tasks": _latest_tasks(job, now=now),
+                "add_schedule_url": f"{reverse('admin:scheduling_schedule_add')}?job={job.pk}",
+                "all_tasks_url": tasks_url(job.pk),
+            }
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_urls(self) -> list[URLPattern]:
+        run = path(
+            "<int:object_id>/run/", self.admin_site.admin_view(self.run_view), name="scheduling_job_run"
+        )
+        return [run, *super().get_urls()]
+
+    def run_view(self, request: HttpRequest, object_id: int) -> HttpResponseBase:
+        """Ask for parameters, then run the job now and show the task."""
+        job = self.object_or_redirect(request, str(object_id))
+        if isinstance(job, HttpResponse):
+            return job
+        if not request.user.has_perm("scheduling.add_task"):
+            raise PermissionDenied
+        form = RunForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            task = self._run(request, job, form)
+            if task is not None:
+                self.message_user(request, _("A task was created; it starts as soon as an agent is free."))
+                return HttpResponseRedirect(reverse("admin:scheduling_task_change", args=[task.pk]))
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": job,
+            "title": _("Run %(job)s now") % {"job": job},
+            "form": form,
+        }
+        return TemplateResponse(request, "admin/scheduling/job/run.html", context)
+
+    def _run(self, request: HttpRequest, job: Job, form: RunForm) -> Task | None:
+        try:
+            return trigger_job(job=job, now=database_now(), by=username(request), **form.cleaned_data)
+        except InvalidField as error:
+            for name, message in error.errors.items():
+                form.add_error(name if name in form.fields else None, message)
+        except SchedulingError as error:
+            form.add_error(None, str(error))
+        return None
+
+    # --- deleting archives ----------------------------------------------------------------------------
+
+    delete_confirmation_template = "admin/scheduling/job/archive.html"
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Name the jobs alone: nothing that hangs on them is deleted."""
+        lacking = set() if self.has_delete_permission(request) else {str(self.opts.verbose_name)}
+        return [str(job) for job in objs], {}, lacking, []
+
+    def delete_model(self, request: HttpRequest, obj: Job) -> None:
+        archive_job(job_id=obj.pk, now=database_now())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        for job in queryset:
+            archive_job(job_id=job.pk, now=database_now())
+
+    # --- actions on several ---------------------------------------------------------------------------
+
+    @admin.action(description=gettext_lazy("Run now …"))
+    def run_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse | None:
+        """Run the selected jobs once each, after asking."""
+        if not request.user.has_perm("scheduling.add_task"):
+            raise PermissionDenied
+        if "confirmed" not in request.POST:
+            context = {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "title": _("Run these jobs now?"),
+                "jobs": queryset,
+                "checkbox": ACTION_CHECKBOX_NAME,
+            }
+            return TemplateResponse(request, "admin/scheduling/job/run_selected.html", context)
+        started = 0
+        for job in queryset:
+            try:
+                trigger_job(job=job, now=database_now(), by=username(request))
+                started += 1
+            except SchedulingError as error:
+                self.message_user(request, f"{job}: {error}", messages.ERROR)
+        if started:
+            text = ngettext("%(n)d task was created.", "%(n)d tasks were created.", started)
+            self.message_user(request, text % {"n": started}, messages.SUCCESS)
+        return None
+
+    @admin.action(description=gettext_lazy("Enable"), permissions=["change"])
+    def enable_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        for job in queryset:
+            _enable(self, request, job)
+
+    @admin.action(description=gettext_lazy("Disable"), permissions=["change"])
+    def disable_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        for job in queryset:
+            _disable(self, request, job)
+
+
+def _next(schedule: Schedule, *, now: datetime) -> SafeString | str:
+    instants = words.upcoming(schedule, now=now, count=1)
+    return words.moment(instants[0], now=now) if instants else words.MISSING
+
+
+def _latest_tasks(job: Job, *, now: datetime) -> list[dict[str, Any]]:
+    tasks = Task.objects.filter(job=job).order_by("-pk")[:_LATEST_TASKS]
+    return [
+        {
+            "task": task,
+            "status": words.badge(task.status, task.get_status_display()),
+            "planned": words.moment(task.scheduled_at, now=now),
+        }
+        for task in tasks
+    ]

@@ -1,0 +1,299 @@
+"""What the admin pages of all apps share: bounded lists, buttons that post, forms that save by a service."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.options import ShowFacets
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
+from django.forms.models import construct_instance
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.functional import Promise, cached_property
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from agents.errors import AgentError
+from scheduling.admin.words import MISSING
+from scheduling.errors import AlreadyExists, InvalidField, SchedulingError
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
+    from django.contrib.admin.views.main import ChangeList as _ChangeList
+
+    _UnfoldAdmin = ModelAdmin[Any]
+    _Paginator = Paginator[Any]
+    ModelForm = forms.ModelForm[Any]
+else:
+    from unfold.admin import ModelAdmin as _UnfoldAdmin
+    from unfold.views import ChangeList as _ChangeList
+
+    _Paginator = Paginator
+    ModelForm = forms.ModelForm
+
+# So many rows can be paged through; older ones are found with search and filters.
+LIST_LIMIT: Final = 10_000
+Refusal = SchedulingError | AgentError
+
+
+class BoundedPaginator(_Paginator):
+    """Counts no further than LIST_LIMIT, so that a list of a million rows opens as fast as one of ten."""
+
+    @cached_property
+    def count(self) -> int:
+        rows = cast("QuerySet[Any]", self.object_list).order_by().values("pk")
+        return rows[:LIST_LIMIT].count()
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether there may be more rows than the pages show."""
+        return self.count >= LIST_LIMIT
+
+
+class BoundedChangeList(_ChangeList):
+    """Takes what was counted for the whole, where nothing was searched: one count, and no "show all"."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not self.query and not self.has_active_filters:
+            self.full_result_count = self.result_count
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A button on an object's page; pressing it posts to `<object>/<name>/` and calls `press`.
+
+    `press(admin, request, obj)` returns what to tell the user, or a response of its own.
+    """
+
+    name: str
+    label: str | Promise
+    icon: str
+    press: Callable[[Any, HttpRequest, Any], str | HttpResponseBase]
+    permission: str
+    is_shown: Callable[[Any], bool] = lambda obj: True
+    style: str = ""
+    confirm: str | Promise = ""
+
+
+class Admin(_UnfoldAdmin):
+    """Base of all admin classes here."""
+
+    buttons: ClassVar[tuple[Button, ...]] = ()
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = ShowFacets.NEVER
+    list_per_page = 50
+    empty_value_display = MISSING
+    list_filter_submit = True
+    list_before_template = "admin/hetuflow/list_limit.html"
+    compressed_fields = True
+    warn_unsaved_form = True
+
+    def get_urls(self) -> list[URLPattern]:
+        info = f"{self.opts.app_label}_{self.opts.model_name}"
+        pressed = [
+            path(
+                f"<path:object_id>/{button.name}/",
+                self.admin_site.admin_view(require_POST(partial(self._press, button))),
+                name=f"{info}_{button.name.replace('-', '_')}",
+            )
+            for button in self.buttons
+        ]
+        return [*pressed, *super().get_urls()]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[_ChangeList]:
+        return BoundedChangeList
+
+    def change_url(self, obj: Model) -> str:
+        """Return the address of the object's page."""
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[obj.pk])
+
+    def object_or_redirect(self, request: HttpRequest, object_id: str) -> Any:
+        """Return the object, or where there is none a redirect that says so; raise PermissionDenied."""
+        obj = self.get_object(request, unquote(object_id))
+        if obj is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
+        if not self.has_view_permission(request, obj):
+            raise PermissionDenied
+        return obj
+
+    def shown_buttons(self, request: HttpRequest, obj: Model) -> list[dict[str, Any]]:
+        """Return the buttons that this user may press on `obj` as it stands."""
+        return [
+            {"button": button, "url": f"{self.change_url(obj).removesuffix('change/')}{button.name}/"}
+            for button in self.buttons
+            if button.is_shown(obj) and _may(request, button.permission)
+        ]
+
+    def _press(self, button: Button, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        obj = self.object_or_redirect(request, object_id)
+        if isinstance(obj, HttpResponse):
+            return obj
+        if not _may(request, button.permission):
+            raise PermissionDenied
+        try:
+            answer = button.press(self, request, obj)
+        except (SchedulingError, AgentError) as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(self.change_url(obj))
+        if isinstance(answer, HttpResponseBase):
+            return answer
+        self.message_user(request, answer, messages.SUCCESS)
+        return HttpResponseRedirect(self.change_url(obj))
+
+
+class ReadOnlyAdmin(Admin):
+    """Shows objects that only the services change; `page_template` draws one of them."""
+
+    page_template: ClassVar[str]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        """Return what the page needs besides the object and its buttons."""
+        raise NotImplementedError
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        obj = self.object_or_redirect(request, object_id)
+        if isinstance(obj, HttpResponse):
+            return obj
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": obj,
+            "title": str(obj),
+            "buttons": self.shown_buttons(request, obj),
+            **self.page_context(request, obj),
+            **(extra_context or {}),
+        }
+        return TemplateResponse(request, self.page_template, context)
+
+
+class ServiceForm(ModelForm):
+    """A form whose values a service judges and stores; what it refused is shown at the fields.
+
+    `refusal` is set on the class that was made for the request, when the service refused the first time.
+    """
+
+    refusal: ClassVar[Exception | None] = None
+    # Names of the services' fields that differ from the form's.
+    aliases: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            # What counts as changed is what the user changed, not what somebody else did meanwhile.
+            field.show_hidden_initial = self.instance.pk is not None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if isinstance(self.refusal, InvalidField):
+            for name, message in self.refusal.errors.items():
+                self.add_error(self._field_for(name), message)
+        elif isinstance(self.refusal, AlreadyExists | AgentError):
+            self.add_error("name", str(self.refusal))
+        elif self.refusal is not None:
+            self.add_error(None, str(self.refusal))
+        return cleaned
+
+    def _post_clean(self) -> None:
+        """Leave the rules of the model to the services, whose words help; only fill the object."""
+        self.instance = construct_instance(self, self.instance, self._meta.fields, self._meta.exclude)
+
+    def _field_for(self, name: str) -> str | None:
+        name = self.aliases.get(name, name.removeprefix("config."))
+        return name if name in self.fields else None
+
+
+class ServiceAdmin(Admin):
+    """Saves by calling services; where they refuse, nothing is changed and the form comes back.
+
+    `model_fields` are the form's fields that Django makes from the model; the form declares the others.
+    """
+
+    model_fields: ClassVar[tuple[str, ...] | None] = None
+    fields_to_look_at: ClassVar[tuple[str, ...]] = ()
+
+    def save_by_service(self, request: HttpRequest, obj: Any, form: Any, *, change: bool) -> Model:
+        """Store what changed and return the stored object; raise what the service raises."""
+        raise NotImplementedError
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if self.model_fields is not None and self._may_save(request, obj):
+            kwargs["fields"] = self.model_fields
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if issubclass(form, ServiceForm):
+            form.refusal = getattr(request, "service_refusal", None)
+        return form
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Show those who may only look what is stored; only the form knows the fields that it declares."""
+        if self.model_fields is not None and not self._may_save(request, obj):
+            return ((None, {"fields": (*self.model_fields, *self.fields_to_look_at)}),)
+        return super().get_fieldsets(request, obj)
+
+    def _may_save(self, request: HttpRequest, obj: Any) -> bool:
+        if obj is None:
+            return self.has_add_permission(request)
+        return self.has_change_permission(request, obj)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except (SchedulingError, AgentError) as error:
+            # The transaction of the first pass is rolled back; the second one shows the form with this.
+            request.service_refusal = error  # type: ignore[attr-defined]
+            return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        stored = self.save_by_service(request, obj, form, change=change)
+        obj.pk = stored.pk
+        obj.refresh_from_db()
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> Any:
+        """Show the new object's page, where there is more to do, unless another one is to be added."""
+        if "_addanother" not in request.POST and "_popup" not in request.POST:
+            posted = request.POST.copy()
+            posted["_continue"] = "1"
+            request.POST = posted  # type: ignore[assignment]
+        return super().response_add(request, obj, post_url_continue)
+
+
+def username(request: HttpRequest) -> str:
+    """Return the name that is written down as the one who did it."""
+    return str(request.user.get_username())
+
+
+def nothing_changed() -> str:
+    return _("Nothing had changed.")
+
+
+def _may(request: HttpRequest, permission: str) -> bool:
+    return bool(getattr(request.user, "has_perm", lambda _: False)(permission))

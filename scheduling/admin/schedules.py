@@ -1,0 +1,244 @@
+"""Schedules: when a job runs, with the next instants written out."""
+
+from functools import lru_cache
+from typing import Any, ClassVar
+from zoneinfo import available_timezones
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.widgets import (
+    UnfoldAdminSelect2Widget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from scheduling.admin import words
+from scheduling.admin.pages import Button, ServiceAdmin, ServiceForm
+from scheduling.admin.tasks import tasks_url
+from scheduling.clock import database_now
+from scheduling.models import Job, Schedule, ScheduleStatus
+from scheduling.services.definitions import (
+    SUPPORTED_KINDS,
+    archive_schedule,
+    create_schedule,
+    update_schedule,
+)
+
+_PREVIEW = 10
+_SERVICE_FIELDS = (
+    "name",
+    "description",
+    "kind",
+    "cron_expression",
+    "interval_secs",
+    "timezone",
+    "start_time",
+    "end_time",
+    "max_count",
+    "jitter_secs",
+)
+
+
+@lru_cache(maxsize=1)
+def zone_choices() -> tuple[tuple[str, str], ...]:
+    """Return the IANA zones, UTC first."""
+    return tuple((name, name) for name in ["UTC", *sorted(available_timezones() - {"UTC"})])
+
+
+class ScheduleForm(ServiceForm):
+    kind = forms.ChoiceField(
+        label=gettext_lazy("Kind"),
+        choices=[(kind.value, kind.label) for kind in SUPPORTED_KINDS],
+        widget=UnfoldAdminSelectWidget(),
+    )
+    cron_expression = forms.CharField(
+        label=gettext_lazy("Cron expression"),
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "30 2 * * 1-5", "class": "hf-code"}),
+        help_text=gettext_lazy(
+            "Minute, hour, day, month, weekday (of six fields the first is seconds), or @daily and so on."
+        ),
+    )
+    timezone = forms.ChoiceField(
+        label=gettext_lazy("Time zone"),
+        initial="UTC",
+        choices=zone_choices,
+        widget=UnfoldAdminSelect2Widget(),
+        help_text=gettext_lazy("The cron expression is read in this zone, daylight saving time included."),
+    )
+
+    description = forms.CharField(
+        label=gettext_lazy("Description"), required=False, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2})
+    )
+
+    class Meta:
+        model = Schedule
+        fields = ("job", *_SERVICE_FIELDS)
+        help_texts: ClassVar = {
+            "interval_secs": gettext_lazy("A fixed rate, counted from the start, or without one from 1970."),
+            "start_time": gettext_lazy("UTC. For “once” this is the instant; else no run is before it."),
+            "end_time": gettext_lazy("UTC. No run is after it."),
+            "max_count": gettext_lazy("Empty: no limit."),
+            "jitter_secs": gettext_lazy("Each run starts up to so many seconds later, at random."),
+        }
+
+    def clean_cron_expression(self) -> str | None:
+        """Return null for an empty expression, as the contract says it."""
+        return self.cleaned_data["cron_expression"] or None
+
+
+def _set_status(
+    schedule_admin: "ScheduleAdmin", request: HttpRequest, schedule: Schedule, status: str
+) -> str:
+    changed = update_schedule(schedule_id=schedule.pk, now=database_now(), status=status)
+    schedule_admin.log_change(request, schedule, [{"changed": {"fields": ["status"]}}])
+    return _("The schedule is now: %(status)s.") % {"status": changed.get_status_display()}
+
+
+def _enable(schedule_admin: "ScheduleAdmin", request: HttpRequest, schedule: Schedule) -> str:
+    return _set_status(schedule_admin, request, schedule, ScheduleStatus.ENABLED)
+
+
+def _disable(schedule_admin: "ScheduleAdmin", request: HttpRequest, schedule: Schedule) -> str:
+    return _set_status(schedule_admin, request, schedule, ScheduleStatus.DISABLED)
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(ServiceAdmin):
+    form = ScheduleForm
+    change_form_outer_before_template = "admin/scheduling/schedule/summary.html"
+    change_form_outer_after_template = "admin/scheduling/schedule/upcoming.html"
+    delete_confirmation_template = "admin/scheduling/schedule/archive.html"
+    list_display = ("when", "of_job", "state", "next", "last", "run_count")
+    list_filter = (
+        ("status", ChoicesDropdownFilter),
+        ("kind", ChoicesDropdownFilter),
+        ("job", AutocompleteSelectFilter),
+    )
+    list_select_related = ("job",)
+    search_fields = ("name", "job__name", "cron_expression")
+    autocomplete_fields = ("job",)
+    ordering = ("next_run_at", "pk")
+    sortable_by = ("next", "run_count")
+    conditional_fields: ClassVar = {
+        "cron_expression": "kind == 'cron'",
+        "interval_secs": "kind == 'interval'",
+    }
+    buttons = (
+        Button(
+            name="enable",
+            label=gettext_lazy("Enable"),
+            icon="play_circle",
+            press=_enable,
+            permission="scheduling.change_schedule",
+            is_shown=lambda schedule: schedule.status != ScheduleStatus.ENABLED,
+        ),
+        Button(
+            name="disable",
+            label=gettext_lazy("Disable"),
+            icon="pause_circle",
+            press=_disable,
+            permission="scheduling.change_schedule",
+            is_shown=lambda schedule: schedule.status != ScheduleStatus.DISABLED,
+        ),
+    )
+    fieldsets = (
+        (None, {"fields": ("job", "name", "description")}),
+        (
+            gettext_lazy("When"),
+            {"fields": ("kind", "cron_expression", "interval_secs", "timezone")},
+        ),
+        (
+            gettext_lazy("Bounds"),
+            {"fields": ("start_time", "end_time", "max_count", "jitter_secs")},
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return Schedule.objects.present().select_related("job").annotate(shown_at=Now())
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("job",) if obj is not None else ()
+
+    def save_by_service(self, request: HttpRequest, obj: Schedule, form: Any, *, change: bool) -> Schedule:
+        fields = {
+            name: form.cleaned_data[name]
+            for name in _SERVICE_FIELDS
+            if not change or name in form.changed_data
+        }
+        if change:
+            return update_schedule(schedule_id=obj.pk, now=database_now(), **fields) if fields else obj
+        job = Job.objects.present().get(pk=form.cleaned_data["job"].pk)
+        return create_schedule(job=job, now=database_now(), **fields)
+
+    @admin.display(description=gettext_lazy("schedule"))
+    def when(self, schedule: Schedule) -> SafeString:
+        return format_html(
+            '<span class="hf-name">{}</span><span class="hf-sub">{}</span>',
+            words.rule(schedule),
+            schedule.name,
+        )
+
+    @admin.display(description=gettext_lazy("job"))
+    def of_job(self, schedule: Schedule) -> SafeString:
+        url = reverse("admin:scheduling_job_change", args=[schedule.job_id])
+        return format_html('<a href="{}">{}</a>', url, schedule.job)
+
+    @admin.display(description=gettext_lazy("status"))
+    def state(self, schedule: Schedule) -> SafeString:
+        return words.badge(schedule.status, schedule.get_status_display(), title=schedule.problem)
+
+    @admin.display(description=gettext_lazy("next run"), ordering="next_run_at")
+    def next(self, schedule: Any) -> SafeString | str:
+        instants = words.upcoming(schedule, now=schedule.shown_at, count=1)
+        return words.moment(instants[0], now=schedule.shown_at) if instants else words.MISSING
+
+    @admin.display(description=gettext_lazy("last run"))
+    def last(self, schedule: Any) -> SafeString | str:
+        return words.moment(schedule.last_run_at, now=schedule.shown_at)
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        schedule = kwargs.get("obj")
+        if schedule is not None:
+            now = database_now()
+            context |= {
+                "buttons": self.shown_buttons(request, schedule),
+                "rule": words.rule(schedule),
+                "state": self.state(schedule),
+                "instants": [
+                    {
+                        "utc": words.clock(instant).removesuffix(".000"),
+                        "local": words.in_zone(instant, schedule.timezone),
+                        "distance": words.distance(instant - now),
+                    }
+                    for instant in words.upcoming(schedule, now=now, count=_PREVIEW)
+                ],
+                "tasks_url": tasks_url(schedule.job_id),
+            }
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Name the schedules alone: their tasks stay."""
+        lacking = set() if self.has_delete_permission(request) else {str(self.opts.verbose_name)}
+        return [str(schedule) for schedule in objs], {}, lacking, []
+
+    def delete_model(self, request: HttpRequest, obj: Schedule) -> None:
+        archive_schedule(schedule_id=obj.pk, now=database_now())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
+        for schedule in queryset:
+            archive_schedule(schedule_id=schedule.pk, now=database_now())

@@ -1,0 +1,242 @@
+"""Tasks: every planned instant and what became of it. Read-only, but for cancelling and retrying."""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, DropdownFilter
+
+from scheduling.admin import words
+from scheduling.admin.pages import Button, ReadOnlyAdmin, username
+from scheduling.clock import database_now
+from scheduling.models import Job, Task, TaskInstance
+from scheduling.services import manual
+from scheduling.states import TASK_CLAIMABLE, TASK_RETRYABLE, TASK_TERMINAL, Outcome
+
+# Attempts shown side by side; of a task with more, the latest.
+_ATTEMPTS = 12
+_MAX_ID = 2**63 - 1
+_MATCHING_JOBS = 500
+
+
+class RecentFilter(DropdownFilter):  # type: ignore[misc]
+    """Tasks planned for the last hours or days."""
+
+    title = gettext_lazy("time")
+    parameter_name = "planned"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("future", gettext_lazy("still to come")),
+            ("1", gettext_lazy("the last hour")),
+            ("24", gettext_lazy("the last 24 hours")),
+            ("168", gettext_lazy("the last 7 days")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> QuerySet[Task]:
+        value = self.value()
+        if value == "future":
+            return queryset.filter(scheduled_at__gt=database_now())
+        if value in ("1", "24", "168"):
+            now = database_now()
+            return queryset.filter(scheduled_at__gt=now - timedelta(hours=int(value)), scheduled_at__lte=now)
+        return queryset
+
+
+def _cancel(task_admin: Any, request: HttpRequest, task: Task) -> str:
+    cancelled = manual.cancel(task_id=task.pk, now=database_now(), by=username(request))
+    task_admin.log_change(request, task, "cancel")
+    if cancelled.status in TASK_TERMINAL:
+        return _("The task is cancelled.")
+    return _("The agent is asked to stop the command; the task is cancelled when it says that it did.")
+
+
+def _retry(task_admin: Any, request: HttpRequest, task: Task) -> str:
+    manual.retry(task_id=task.pk, now=database_now(), by=username(request))
+    task_admin.log_change(request, task, "retry")
+    return _("The task waits for a new attempt.")
+
+
+@admin.register(Task)
+class TaskAdmin(ReadOnlyAdmin):
+    page_template = "admin/scheduling/task/page.html"
+    list_display = ("number", "of_job", "state", "fate", "planned", "ended", "attempt_count")
+    list_display_links = ("number",)
+    list_filter = (
+        ("status", ChoicesDropdownFilter),
+        ("job", AutocompleteSelectFilter),
+        ("outcome", ChoicesDropdownFilter),
+        RecentFilter,
+    )
+    list_select_related = ("job",)
+    search_fields = ("id", "job__name")
+    search_help_text = gettext_lazy("A number, or a part of the job's name")
+    ordering = ("-pk",)
+    sortable_by = ("number", "planned")
+    buttons = (
+        Button(
+            name="cancel",
+            label=gettext_lazy("Cancel"),
+            icon="cancel",
+            press=_cancel,
+            permission="scheduling.change_task",
+            is_shown=lambda task: task.status not in TASK_TERMINAL,
+            style="hf-danger",
+            confirm=gettext_lazy("Cancel this task? A command that runs is stopped."),
+        ),
+        Button(
+            name="retry",
+            label=gettext_lazy("Retry"),
+            icon="replay",
+            press=_retry,
+            permission="scheduling.change_task",
+            is_shown=lambda task: task.status in TASK_RETRYABLE,
+            style="hf-primary",
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return Task.objects.select_related("job").annotate(shown_at=Now())
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Task], search_term: str
+    ) -> tuple[QuerySet[Task], bool]:
+        """Find by number or by the name of the job; both by an index."""
+        term = search_term.strip().removeprefix("#")
+        if not term:
+            return queryset, False
+        jobs = Job.objects.filter(name__icontains=term).values_list("pk", flat=True)[:_MATCHING_JOBS]
+        found = Q(job_id__in=list(jobs))
+        if term.isascii() and term.isdigit() and int(term) <= _MAX_ID:
+            found |= Q(pk=int(term))
+        return queryset.filter(found), False
+
+    @admin.display(description=gettext_lazy("task"), ordering="pk")
+    def number(self, task: Task) -> str:
+        return f"#{task.pk}"
+
+    @admin.display(description=gettext_lazy("job"))
+    def of_job(self, task: Task) -> SafeString:
+        return job_link(task.job)
+
+    @admin.display(description=gettext_lazy("status"))
+    def state(self, task: Task) -> SafeString:
+        return words.badge(task.status, task.get_status_display(), title=task.reason)
+
+    @admin.display(description=gettext_lazy("outcome"))
+    def fate(self, task: Task) -> str:
+        if task.outcome is None:
+            return _("by hand")
+        if task.outcome == Outcome.FIRED and task.status in TASK_CLAIMABLE:
+            return _("planned")
+        return task.get_outcome_display()
+
+    @admin.display(description=gettext_lazy("planned for"), ordering="scheduled_at")
+    def planned(self, task: Any) -> SafeString:
+        return words.exact_moment(task.scheduled_at, now=task.shown_at)
+
+    @admin.display(description=gettext_lazy("ended"))
+    def ended(self, task: Any) -> SafeString | str:
+        return words.moment(task.completed_at, now=task.shown_at)
+
+    def page_context(self, request: HttpRequest, obj: Task) -> dict[str, Any]:
+        now = database_now()
+        newest = obj.instances.select_related("agent").order_by("-attempt")[:_ATTEMPTS]
+        attempts = sorted(newest, key=lambda attempt: attempt.attempt)
+        return {
+            "state": self.state(obj),
+            "outcome": self.fate(obj),
+            "job_link": job_link(obj.job),
+            "attempts": [describe_attempt(attempt, now=now) for attempt in attempts],
+            "hidden_attempts": obj.attempt_count - len(attempts),
+            "timeline": _timeline(obj, attempts),
+            "config": pretty(obj.config),
+            "parameters": pretty(obj.parameters) if obj.parameters else "",
+            "environment": pretty(obj.environment) if obj.environment else "",
+            "planned": words.exact_moment(obj.scheduled_at, now=now),
+            "due": words.moment(obj.due_at, now=now),
+            "is_live": obj.status not in TASK_TERMINAL,
+        }
+
+
+def job_link(job: Job) -> SafeString:
+    """Return a link to the page of a job, or of an archived one its name."""
+    if job.archived_at is not None:
+        return format_html("{} ({})", job, _("archived"))
+    return format_html('<a href="{}">{}</a>', reverse("admin:scheduling_job_change", args=[job.pk]), job)
+
+
+def pretty(value: Any) -> str:
+    """Return a JSON value over several lines."""
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def describe_attempt(attempt: TaskInstance, *, now: datetime) -> dict[str, Any]:
+    """Return what is said of an attempt wherever it is listed."""
+    ended_at = attempt.completed_at or now
+    ran_secs = (ended_at - attempt.started_at).total_seconds() if attempt.started_at else None
+    return {
+        "attempt": attempt,
+        "status": words.badge(attempt.status, attempt.get_status_display()),
+        "agent": attempt.agent.name if attempt.agent else words.MISSING,
+        "started": words.clock(attempt.started_at),
+        "ended": words.clock(attempt.completed_at),
+        "ran": words.duration(ran_secs),
+        "delay": words.MISSING if attempt.start_delay_ms is None else f"{attempt.start_delay_ms:.1f} ms",
+        "exit": exit_words(attempt),
+        "output": words.size(attempt.stdout_bytes + attempt.stderr_bytes),
+    }
+
+
+def exit_words(attempt: TaskInstance) -> str:
+    """Return how the process ended: its exit code, or the signal that ended it."""
+    if attempt.signal is not None:
+        return _("signal %(number)s") % {"number": attempt.signal}
+    return words.MISSING if attempt.exit_code is None else str(attempt.exit_code)
+
+
+def tasks_url(job_id: int) -> str:
+    """Return the address of the list of a job's tasks."""
+    return f"{reverse('admin:scheduling_task_changelist')}?job__id__exact={job_id}"
+
+
+def _created_words(task: Task) -> str:
+    return _("created by %(who)s") % {"who": task.created_by} if task.created_by else _("planned")
+
+
+def _timeline(task: Task, attempts: list[TaskInstance]) -> list[dict[str, Any]]:
+    """Return what happened to the task, in the order of time, as far as its rows say."""
+    events: list[tuple[datetime | None, str]] = [
+        (
+            task.created_at,
+            _("created by %(who)s") % {"who": task.created_by} if task.created_by else _("planned"),
+        ),
+        (task.scheduled_at, _("planned instant")),
+        (task.cancel_requested_at, _("cancel requested")),
+    ]
+    for attempt in attempts:
+        number = {"n": attempt.attempt, "agent": attempt.agent.name if attempt.agent else "?"}
+        events += [
+            (attempt.created_at, _("attempt %(n)s given to %(agent)s") % number),
+            (attempt.dispatched_at, _("attempt %(n)s accepted by the agent") % number),
+            (attempt.started_at, _("attempt %(n)s started") % number),
+            (
+                attempt.completed_at,
+                f"{_('attempt %(n)s ended') % number}: {attempt.get_status_display()}",
+            ),
+        ]
+    if task.completed_at is not None:
+        events.append((task.completed_at, f"{_('task ended')}: {task.get_status_display()}"))
+    elif task.status == "waiting_retry":
+        events.append((task.due_at, _("next attempt")))
+    known = sorted(((at, text) for at, text in events if at is not None), key=lambda event: event[0])
+    return [{"at": words.clock(at), "text": text} for at, text in known]

@@ -1,0 +1,232 @@
+"""How values read on a page: instants, durations, sizes, statuses and the rules of schedules, in words.
+
+Nothing here reads the database; whoever asks passes what is needed, `now` included.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import get_language, gettext, gettext_lazy, ngettext
+
+from agents.models import AgentStatus
+from scheduling.models import Schedule, ScheduleKind, ScheduleStatus
+from scheduling.recurrence import instants_between, normalise_cron
+from scheduling.services.definitions import SUPPORTED_KINDS, recurrence_of
+from scheduling.states import InstanceStatus, Outcome, TaskStatus
+
+MISSING: Final = "–"
+# Far enough for the rarest rule that is accepted, 29 February on one day of the week.
+_FAR_AHEAD: Final = timedelta(days=366 * 40)
+
+_COLOURS: Final[Mapping[str, str]] = {
+    TaskStatus.PENDING: "waiting",
+    TaskStatus.LOCKED: "active",
+    TaskStatus.DISPATCHED: "active",
+    TaskStatus.RUNNING: "active",
+    TaskStatus.WAITING_RETRY: "warning",
+    TaskStatus.COMPLETED: "good",
+    TaskStatus.FAILED: "bad",
+    TaskStatus.CANCELLED: "muted",
+    InstanceStatus.TIMEOUT: "bad",
+    InstanceStatus.LOST: "bad",
+    InstanceStatus.SKIPPED: "muted",
+    InstanceStatus.PAUSED: "muted",
+    Outcome.FIRED: "good",
+    Outcome.LATE: "warning",
+    Outcome.COALESCED: "muted",
+    Outcome.SKIPPED_OVERLAP: "muted",
+    Outcome.SKIPPED_CALENDAR: "muted",
+    Outcome.SKIPPED_DISABLED: "muted",
+    Outcome.MISSED: "bad",
+    ScheduleStatus.ENABLED: "good",
+    ScheduleStatus.DISABLED: "muted",
+    ScheduleStatus.EXPIRED: "muted",
+    AgentStatus.CONNECTING: "waiting",
+    AgentStatus.ONLINE: "good",
+    AgentStatus.IDLE: "good",
+    AgentStatus.BUSY: "active",
+    AgentStatus.DRAINING: "warning",
+    AgentStatus.DISCONNECTING: "warning",
+    AgentStatus.OFFLINE: "muted",
+    AgentStatus.ERROR: "bad",
+}
+_WEEKDAYS: Final = (
+    gettext_lazy("Sunday"),
+    gettext_lazy("Monday"),
+    gettext_lazy("Tuesday"),
+    gettext_lazy("Wednesday"),
+    gettext_lazy("Thursday"),
+    gettext_lazy("Friday"),
+    gettext_lazy("Saturday"),
+)
+_NUMBER: Final = re.compile(r"\d+\Z")
+_STEP: Final = re.compile(r"\*/(\d+)\Z")
+
+
+def badge(value: str, label: object, *, title: str = "") -> SafeString:
+    """Return `label` in the colour of the status, outcome or state `value`."""
+    colour = _COLOURS.get(value, "muted")
+    return format_html('<span class="hf-badge hf-{}" title="{}">{}</span>', colour, title, label)
+
+
+def moment(instant: datetime | None, *, now: datetime) -> SafeString | str:
+    """Return an instant as the distance from now, with the exact time as its tooltip."""
+    if instant is None:
+        return MISSING
+    exact = instant.astimezone(UTC)
+    return format_html(
+        '<time class="hf-moment" datetime="{}" title="{}">{}</time>',
+        exact.isoformat(),
+        f"{exact:%Y-%m-%d %H:%M:%S.%f}"[:-3] + " UTC",
+        distance(instant - now),
+    )
+
+
+def exact_moment(instant: datetime, *, now: datetime) -> SafeString:
+    """Return an instant to the second in UTC, with its distance from now beside it."""
+    return format_html(
+        '<span class="hf-exact">{}</span> <span class="hf-beside">{}</span>',
+        f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+        moment(instant, now=now),
+    )
+
+
+def clock(instant: datetime | None) -> str:
+    """Return an instant to the millisecond, in UTC."""
+    return MISSING if instant is None else f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+
+
+def distance(delta: timedelta) -> str:
+    """Return how far off something is: "in 5 minutes", "2 hours ago", "now"."""
+    secs = delta.total_seconds()
+    if abs(secs) < 1:
+        return gettext("now")
+    text = _rough(abs(secs))
+    return gettext("in %(time)s") % {"time": text} if secs > 0 else gettext("%(time)s ago") % {"time": text}
+
+
+def _rough(secs: float) -> str:
+    whole = round(secs)
+    if whole < 60:
+        return ngettext("%(n)d second", "%(n)d seconds", whole) % {"n": whole}
+    if whole < 3600:
+        return ngettext("%(n)d minute", "%(n)d minutes", whole // 60) % {"n": whole // 60}
+    if whole < 2 * 86_400:
+        return ngettext("%(n)d hour", "%(n)d hours", whole // 3600) % {"n": whole // 3600}
+    return ngettext("%(n)d day", "%(n)d days", whole // 86_400) % {"n": whole // 86_400}
+
+
+def duration(secs: float | None) -> str:
+    """Return a length of time, precise where it is short: 12 ms, 3.41 s, 2 min 5 s, 1 h 2 min."""
+    if secs is None:
+        return MISSING
+    if secs < 1:
+        return f"{secs * 1000:.0f} ms"
+    if secs < 60:
+        return f"{secs:.2f} s"
+    minutes, rest = divmod(round(secs), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(count: float | None) -> str:
+    """Return a number of bytes in the unit that fits."""
+    if count is None:
+        return MISSING
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def rule(schedule: Schedule) -> str:
+    """Return the rule of a schedule in words, its zone where that matters."""
+    if schedule.kind == ScheduleKind.INTERVAL:
+        return gettext("every %(time)s") % {"time": _exact(schedule.interval_secs or 0)}
+    if schedule.kind == ScheduleKind.ONCE:
+        return gettext("once, at %(time)s UTC") % {"time": clock(schedule.start_time).removesuffix(".000")}
+    if schedule.kind != ScheduleKind.CRON:
+        return str(schedule.get_kind_display())
+    words = _cron_words(schedule.cron_expression or "")
+    return words if schedule.timezone == "UTC" else f"{words} ({schedule.timezone})"
+
+
+def upcoming(schedule: Schedule, *, now: datetime, count: int) -> list[datetime]:
+    """Return the next instants at which `schedule` will run its job, at most `count`."""
+    if schedule.status != ScheduleStatus.ENABLED or schedule.kind not in SUPPORTED_KINDS:
+        return []
+    return instants_between(recurrence_of(schedule), now, now + _FAR_AHEAD, count)
+
+
+def in_zone(instant: datetime, zone: str) -> str:
+    """Return an instant as people in `zone` read it, with the offset that holds then."""
+    return f"{instant.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M:%S %z}"
+
+
+def _exact(secs: int) -> str:
+    for unit_secs, one, many in _units():
+        if secs >= unit_secs and secs % unit_secs == 0:
+            count = secs // unit_secs
+            return one if count == 1 else many % {"n": count}
+    return ""
+
+
+def _units() -> tuple[tuple[int, str, str], ...]:
+    return (
+        (86_400, gettext("day"), gettext("%(n)d days")),
+        (3600, gettext("hour"), gettext("%(n)d hours")),
+        (60, gettext("minute"), gettext("%(n)d minutes")),
+        (1, gettext("second"), gettext("%(n)d seconds")),
+    )
+
+
+def _cron_words(expression: str) -> str:
+    """Say the common forms in the reader's language; cronsim knows all the others, in English."""
+    fields = normalise_cron(expression).split()
+    if len(fields) == 5:
+        known = _common_cron_words(*fields)
+        if known:
+            return known
+    if (get_language() or "en").startswith("en"):
+        try:
+            words: str = CronSim(normalise_cron(expression), datetime.now(UTC)).explain()
+        except (ValueError, NotImplementedError):
+            return f"cron {expression}"
+        return words[:1].lower() + words[1:]
+    return f"cron {expression}"
+
+
+def _common_cron_words(minute: str, hour: str, day: str, month: str, weekday: str) -> str | None:
+    if month != "*":
+        return None
+    if (day, weekday) == ("*", "*") and hour == "*":
+        if minute == "*":
+            return gettext("every minute")
+        if step := _STEP.match(minute):
+            return gettext("every %(n)s minutes") % {"n": step[1]}
+        if _NUMBER.match(minute):
+            return gettext("every hour at minute %(n)s") % {"n": minute}
+    if not (_NUMBER.match(minute) and _NUMBER.match(hour)):
+        return None
+    return _daily_words(f"{int(hour):02}:{int(minute):02}", day, weekday)
+
+
+def _daily_words(time: str, day: str, weekday: str) -> str | None:
+    if (day, weekday) == ("*", "*"):
+        return gettext("every day at %(time)s") % {"time": time}
+    if day == "*" and weekday.upper() in ("1-5", "MON-FRI"):
+        return gettext("on weekdays at %(time)s") % {"time": time}
+    if day == "*" and _NUMBER.match(weekday):
+        return gettext("every %(day)s at %(time)s") % {"day": _WEEKDAYS[int(weekday) % 7], "time": time}
+    if weekday == "*" and _NUMBER.match(day):
+        return gettext("on day %(day)s of every month at %(time)s") % {"day": day, "time": time}
+    return None
