@@ -158,6 +158,16 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "AgentStatusEnum": "agents.models.AgentStatus",
+        "AgentActivityEnum": "agents.api.serializers.HEARTBEAT_STATUSES",
+        "ScheduleStatusEnum": "scheduling.models.ScheduleStatus",
+        "ScheduleSwitchEnum": "scheduling.api.serializers.SWITCHABLE_STATUSES",
+        "TaskStatusEnum": "scheduling.states.TaskStatus",
+        "TaskInstanceStatusEnum": "scheduling.states.InstanceStatus",
+        "CommandStatusEnum": "gateway.api.agents.ANSWER_STATUSES",
+        "HealthStatusEnum": "gateway.api.health.HEALTH_STATUSES",
+    },
 }
 REST_KNOX = {"TOKEN_TTL": None, "AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": "hfu_"}
 

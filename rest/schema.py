@@ -1,5 +1,6 @@
 """The OpenAPI document, derived from the view sets' tables and serializers."""
 
+from functools import cache
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
@@ -77,6 +78,7 @@ def _entity_name(view: Any) -> str:
     return str(view.entity_serializer.__name__).removesuffix("Serializer")
 
 
+@cache
 def _query_request(name: str, table: QueryTable) -> Any:
     fields: dict[str, Any] = {
         field: serializers.JSONField(
@@ -94,6 +96,7 @@ def _query_request(name: str, table: QueryTable) -> Any:
     )
 
 
+@cache
 def _page_of(entity: Any, name: str) -> Any:
     return inline_serializer(f"{name}Page", {"page": PageInfoSerializer(), "data": entity(many=True)})
 

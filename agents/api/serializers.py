@@ -4,14 +4,14 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
-from agents.models import Agent, AgentStatus
+from agents.models import CONNECTED_STATUSES, Agent
 from agents.protocol.messages import COMMAND_KINDS
 from rest.fields import FlagField, IdField, NameField, NumberField, ObjectField, StringMapField, TextField
 from rest.fields import WholeNumberField as Whole
 from rest.serializers import RequestSerializer
 
 # What an agent may say of itself over HTTP; it goes offline by falling silent.
-HEARTBEAT_STATUSES: Final = (AgentStatus.ONLINE, AgentStatus.IDLE, AgentStatus.BUSY, AgentStatus.DRAINING)
+HEARTBEAT_STATUSES: Final = tuple(status.value for status in CONNECTED_STATUSES)
 
 
 class CapabilitiesSerializer(serializers.Serializer[Any]):
@@ -102,6 +102,6 @@ class AgentMetricsRequest(RequestSerializer):
 
 
 class HeartbeatRequest(RequestSerializer):
-    status = serializers.ChoiceField(choices=[status.value for status in HEARTBEAT_STATUSES], required=False)
+    status = serializers.ChoiceField(choices=HEARTBEAT_STATUSES, required=False)
     metrics = AgentMetricsRequest(required=False)
     running_tasks = Whole(required=False)

@@ -17,6 +17,7 @@ from rest.pages import page_result
 from rest.serializers import NoBody, PageInfoSerializer, RequestSerializer
 
 MAX_WAIT_SECS: float = 60.0
+ANSWER_STATUSES = ("acknowledged",)
 
 
 class AgentMetricsSerializer(serializers.Serializer[Any]):
@@ -49,7 +50,7 @@ class CommandRequest(RequestSerializer):
 
 class CommandAnswerSerializer(serializers.Serializer[Any]):
     command_id = serializers.UUIDField()
-    status = serializers.ChoiceField(choices=["acknowledged"])
+    status = serializers.ChoiceField(choices=ANSWER_STATUSES)
     result = serializers.JSONField(allow_null=True)
 
 

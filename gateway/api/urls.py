@@ -4,7 +4,7 @@ from django.urls import path
 
 from agents.api.views import AgentHeartbeatViewSet
 from gateway.api.agents import ConnectedAgentViewSet
-from gateway.api.health import HealthView
+from gateway.api.health import HealthView, SystemHealthView
 from rest.routing import resource_paths
 
 POST = "post"
@@ -24,5 +24,5 @@ urlpatterns = [
     path("agents/offline", ConnectedAgentViewSet.as_view({"get": "offline"})),
     path("agents/<id:pk>/heartbeat", AgentHeartbeatViewSet.as_view({POST: "heartbeat"})),
     path("health", HealthView.as_view(), name="health"),
-    path("system/health", HealthView.as_view()),
+    path("system/health", SystemHealthView.as_view()),
 ]

@@ -18,6 +18,7 @@ from rest.fields import (
     TextField,
     WholeNumberField,
 )
+from rest.kinds import BadValue, read_integer
 from rest.serializers import RequestSerializer
 from scheduling.environment import environment_problem
 from scheduling.models import Job, Schedule, ScheduleKind, ScheduleStatus, Task
@@ -25,6 +26,7 @@ from scheduling.recurrence import Recurrence, RecurrenceError, validate
 from scheduling.task_config import TaskConfigError, clean_task_config
 
 MAX_PREVIEW: int = 100
+SWITCHABLE_STATUSES = (ScheduleStatus.ENABLED.value, ScheduleStatus.DISABLED.value)
 
 
 class ConfigField(ObjectField):
@@ -128,19 +130,25 @@ class ScheduleSerializer(serializers.ModelSerializer[Schedule]):
 
 
 @extend_schema_field({"type": "integer"})
-class JobIdField(WholeNumberField):
+class JobIdField(serializers.Field[Job, Any, Any, Any]):
     """The id of a job; its value is the job, where it exists and is not archived."""
 
     default_error_messages: ClassVar[dict[str, Any]] = {"does_not_exist": _("There is no such job.")}
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"max_value": 2**63 - 1, "source": "job", **kwargs})
+        super().__init__(**{"source": "job", **kwargs})
 
-    def to_internal_value(self, data: Any) -> Any:
-        job = Job.objects.present().filter(pk=super().to_internal_value(data)).first()
+    def to_internal_value(self, data: Any) -> Job:
+        try:
+            job: Job | None = Job.objects.present().filter(pk=read_integer(data)).first()
+        except BadValue as error:
+            raise ValidationError(str(error), "invalid") from error
         if job is None:
             self.fail("does_not_exist")
         return job
+
+    def to_representation(self, value: Job) -> Any:
+        return value.pk
 
 
 def check_timezone(value: str) -> None:
@@ -179,9 +187,7 @@ class ScheduleRequest(RecurrenceRequest):
     description = TextField(required=False, allow_blank=True)
     max_count = WholeNumberField(required=False, allow_null=True, min_value=1)
     jitter_secs = WholeNumberField(required=False)
-    status = serializers.ChoiceField(
-        choices=[ScheduleStatus.ENABLED.value, ScheduleStatus.DISABLED.value], required=False
-    )
+    status = serializers.ChoiceField(choices=SWITCHABLE_STATUSES, required=False)
 
 
 class ScheduleUpdateRequest(ScheduleRequest):

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
+from django.core.management import call_command
 from django.db import OperationalError
 from knox.models import AuthToken
 from rest_framework.response import Response
@@ -136,3 +137,8 @@ def test_the_schema_is_openapi_3_1(client):
 
 def test_the_root_leads_to_the_admin(client):
     assert client.get("/")["Location"] == "/admin/"
+
+
+def test_the_schema_is_made_without_a_warning(capsys):
+    call_command("spectacular", "--validate", "--fail-on-warn", "--file", "/dev/null")
+    assert "Warning" not in capsys.readouterr().err
