@@ -13,11 +13,16 @@ from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.forms.models import construct_instance
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.functional import Promise, cached_property
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from agents.errors import AgentError
@@ -175,6 +180,8 @@ class ReadOnlyAdmin(Admin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
         obj = self.object_or_redirect(request, object_id)
         if isinstance(obj, HttpResponse):
             return obj
@@ -289,10 +296,6 @@ class ServiceAdmin(Admin):
 def username(request: HttpRequest) -> str:
     """Return the name that is written down as the one who did it."""
     return str(request.user.get_username())
-
-
-def nothing_changed() -> str:
-    return _("Nothing had changed.")
 
 
 def _may(request: HttpRequest, permission: str) -> bool:

@@ -210,7 +210,9 @@ def tasks_url(job_id: int) -> str:
 
 
 def _created_words(task: Task) -> str:
-    return _("created by %(who)s") % {"who": task.created_by} if task.created_by else _("planned")
+    if task.schedule_kind:
+        return _("planned by its schedule")
+    return _("created by %(who)s") % {"who": task.created_by or "?"}
 
 
 def _timeline(task: Task, attempts: list[TaskInstance]) -> list[dict[str, Any]]:
@@ -231,11 +233,12 @@ def _timeline(task: Task, attempts: list[TaskInstance]) -> list[dict[str, Any]]:
             (attempt.started_at, _("attempt %(n)s started") % number),
             (
                 attempt.completed_at,
-                f"{_('attempt %(n)s ended') % number}: {attempt.get_status_display()}",
+                _("attempt %(n)s ended: %(status)s") % (number | {"status": attempt.get_status_display()}),
             ),
         ]
     if task.completed_at is not None:
-        events.append((task.completed_at, f"{_('task ended')}: {task.get_status_display()}"))
+        text = _("task ended: %(status)s") % {"status": task.get_status_display()}
+        events.append((task.completed_at, text))
     elif task.status == "waiting_retry":
         events.append((task.due_at, _("next attempt")))
     known = sorted(((at, text) for at, text in events if at is not None), key=lambda event: event[0])
