@@ -96,9 +96,7 @@ def _issue_token(agent_admin: Any, request: HttpRequest, agent: Agent) -> HttpRe
         "back_url": agent_admin.change_url(agent),
         "server_url": f"{'wss' if request.is_secure() else 'ws'}://{request.get_host()}",
     }
-    response = TemplateResponse(request, "admin/agents/agent/token.html", context)
-    response["Cache-Control"] = "no-store"
-    return response
+    return TemplateResponse(request, "admin/agents/agent/token.html", context)
 
 
 @admin.register(Agent)

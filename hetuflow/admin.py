@@ -89,9 +89,7 @@ class AuthTokenAdmin(Admin):
             "title": _("An API token for %(user)s") % {"user": obj.user},
             "token": request.issued_token,  # type: ignore[attr-defined]
         }
-        response = TemplateResponse(request, "admin/knox/token.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "admin/knox/token.html", context)
 
 
 def _administers_users(request: HttpRequest) -> bool:

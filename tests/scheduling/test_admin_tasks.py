@@ -1,0 +1,154 @@
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from scheduling.admin import pages
+from scheduling.models import Task, TaskInstance
+from scheduling.services.claiming import claim
+from tests import factories
+from tests.admin_client import client_of
+
+pytestmark = pytest.mark.django_db
+LIST = reverse("admin:scheduling_task_changelist")
+
+
+def page(task):
+    return reverse("admin:scheduling_task_change", args=[task.pk])
+
+
+def press(browser, name, task):
+    return browser.post(reverse(f"admin:scheduling_task_{name}", args=[task.pk]), follow=True)
+
+
+@pytest.fixture
+def browser():
+    return client_of(superuser=True)
+
+
+def listed(response):
+    return [task.pk for task in response.context["cl"].result_list]
+
+
+def test_search_finds_by_number_and_by_the_name_of_the_job(browser):
+    backup = factories.task(job=factories.job(name="nightly backup"))
+    other = factories.task(job=factories.job(name="import"))
+    assert listed(browser.get(LIST, {"q": str(other.pk)})) == [other.pk]
+    assert listed(browser.get(LIST, {"q": f"#{other.pk}"})) == [other.pk]
+    assert listed(browser.get(LIST, {"q": "BACKUP"})) == [backup.pk]
+    assert listed(browser.get(LIST, {"q": "9" * 30})) == []
+
+
+def test_filters_narrow_by_status_job_and_time(browser):
+    now = timezone.now()
+    old = factories.task(now=factories.NOW)
+    new = factories.task(now=now, scheduled_at=now)
+    assert listed(browser.get(LIST, {"job__id__exact": old.job_id})) == [old.pk]
+    assert listed(browser.get(LIST, {"planned": "1"})) == [new.pk]
+    assert listed(browser.get(LIST, {"status__exact": "failed"})) == []
+    assert set(listed(browser.get(LIST, {"status__exact": "pending"}))) == {old.pk, new.pk}
+
+
+def test_a_nonsense_filter_is_no_server_error(browser):
+    assert browser.get(LIST, {"job__id__exact": "x"}, follow=True).status_code == 200
+    assert browser.get(LIST, {"planned": "never"}).status_code == 200
+
+
+def test_the_list_takes_as_many_queries_for_forty_tasks_as_for_one(browser, django_assert_num_queries):
+    factories.task()
+    browser.get(LIST)
+    with django_assert_num_queries(4):
+        browser.get(LIST)
+    for _ in range(39):
+        factories.task()
+    with django_assert_num_queries(4):
+        assert browser.get(LIST).context["cl"].result_count == 40
+
+
+def test_the_list_counts_no_further_than_its_limit(browser, monkeypatch):
+    monkeypatch.setattr(pages, "LIST_LIMIT", 3)
+    for _ in range(5):
+        factories.task()
+    response = browser.get(LIST)
+    assert response.context["cl"].result_count == 3
+    assert b"Only 3 rows can be paged through" in response.content
+
+
+def test_nobody_counts_the_whole_table(browser, django_assert_max_num_queries):
+    factories.task()
+    with django_assert_max_num_queries(4) as queries:
+        browser.get(LIST)
+    counts = [query["sql"] for query in queries.captured_queries if "COUNT(" in query["sql"]]
+    assert len(counts) == 1
+    assert f"LIMIT {pages.LIST_LIMIT}" in counts[0]
+
+
+def test_cancel_ends_a_waiting_task_and_says_so(browser):
+    task = factories.task()
+    assert b"The task is cancelled" in press(browser, "cancel", task).content
+    task.refresh_from_db()
+    assert (task.status, task.reason) == ("cancelled", "cancelled by root")
+
+
+def test_a_refused_action_is_reported_as_a_message(browser):
+    task = factories.task()
+    press(browser, "cancel", task)
+    response = press(browser, "cancel", task)
+    assert b"the current state is cancelled" in response.content
+    assert b"the current state is pending" in press(browser, "retry", factories.task()).content
+
+
+def test_retry_starts_a_cancelled_task_anew(browser):
+    task = factories.task()
+    press(browser, "cancel", task)
+    press(browser, "retry", task)
+    task.refresh_from_db()
+    assert (task.status, task.manual_retries) == ("pending", 1)
+
+
+@pytest.mark.parametrize("status", ["pending", "failed", "completed"])
+def test_only_the_buttons_that_the_state_allows_are_shown(browser, status):
+    task = factories.task()
+    if status != "pending":
+        Task.objects.filter(pk=task.pk).update(status=status, completed_at=timezone.now())
+    shown = [item["button"].name for item in browser.get(page(task)).context["buttons"]]
+    assert shown == {"pending": ["cancel"], "failed": ["retry"], "completed": []}[status]
+
+
+def test_who_may_look_but_not_act_gets_no_buttons_and_a_refusal():
+    task = factories.task()
+    browser = client_of("scheduling.view_task")
+    assert browser.get(page(task)).context["buttons"] == []
+    assert press(browser, "cancel", task).status_code == 403
+    task.refresh_from_db()
+    assert task.status == "pending"
+
+
+def test_who_may_see_nothing_sees_nothing():
+    task = factories.task()
+    browser = client_of("scheduling.view_job")
+    assert browser.get(LIST).status_code == 403
+    assert browser.get(page(task)).status_code == 403
+
+
+def test_a_task_can_be_neither_added_nor_changed_nor_deleted_by_form(browser):
+    task = factories.task()
+    assert browser.get(reverse("admin:scheduling_task_add")).status_code == 403
+    assert browser.post(page(task), {"status": "completed"}).status_code == 405
+    assert browser.get(reverse("admin:scheduling_task_delete", args=[task.pk])).status_code == 403
+
+
+def test_the_page_sets_the_attempts_side_by_side_and_tells_what_happened(browser):
+    agent = factories.agent()
+    task = factories.task(now=timezone.now())
+    claim(slots={agent.pk: 1}, now=timezone.now(), lead_secs=2, lease_secs=30)
+    TaskInstance.objects.filter(task=task).update(error_message="<b>broken</b>")
+    response = browser.get(page(task))
+    assert [item["agent"] for item in response.context["attempts"]] == [agent.name]
+    assert f"attempt 1 given to {agent.name}" in [event["text"] for event in response.context["timeline"]]
+    assert b"&lt;b&gt;broken&lt;/b&gt;" in response.content
+
+
+def test_an_unknown_task_leads_back_with_a_message(browser):
+    response = browser.get(reverse("admin:scheduling_task_change", args=[10**9]), follow=True)
+    assert response.status_code == 200
+    assert b"doesn" in response.content
