@@ -107,6 +107,7 @@ class Installation:
         until(lambda: Task.objects.filter(schedule=schedule).exists(), "the scheduler plans")
 
     def agent(self, *, port: int, slots: int = 4, labels: dict[str, str] | None = None) -> AgentProgram:
+        """Start an agent of its own identity, and return it when it has registered."""
         row, token = issue_agent_token(name=f"agent-{uuid.uuid4().hex[:8]}")
         folder = self.folder / f"agent-{row.pk}"
         agent = AgentProgram(
@@ -128,8 +129,26 @@ class Installation:
         agent.start_and_register()
         return agent
 
+    def clone(self, agent: AgentProgram) -> AgentProgram:
+        """Start the same agent once more, as if its machine had been copied."""
+        folder = self.folder / f"clone-{uuid.uuid4().hex[:6]}"
+        environment = agent.environment | {"HETUFLOW_AGENT_DIR": str(folder)}
+        clone = AgentProgram(agent=agent.row, folder=folder, environment=environment, log=self._log("agent"))
+        self.programs.append(clone)
+        clone.start_and_register()
+        return clone
+
+    def cut_database_connections(self) -> int:
+        """Break every connection to this installation's database; return how many there were."""
+        with psycopg.connect(os.environ["HETUFLOW_TEST_CLUSTER"], autocommit=True) as administrator:
+            rows = administrator.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [self.database]
+            ).fetchall()
+        connection.close()
+        return len(rows)
+
     def close(self) -> None:
-        """End everything; whatever a process complained of or left behind fails the test."""
+        """End everything; a traceback in the log of any process fails the test."""
         agents = [program for program in self.programs if isinstance(program, AgentProgram)]
         for program in self.programs:
             if program.is_running and program not in agents:
@@ -137,8 +156,8 @@ class Installation:
         for agent in agents:
             if agent.is_running:
                 agent.kill()
-        left = [pid for agent in agents for pid in oracle.processes_of(agent.folder)]
-        oracle.kill(left)
+        oracle.kill(pid for agent in agents for pid in oracle.processes_of(agent.folder))
+        oracle.kill(oracle.processes_of_attempts(TaskInstance.objects.values_list("pk", flat=True)))
         connection.close()
         _administer(f"DROP DATABASE {self.database} WITH (FORCE)")
         for program in self.programs:

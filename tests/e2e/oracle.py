@@ -9,6 +9,7 @@ import hashlib
 import os
 import signal
 import time
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -198,15 +199,26 @@ def processes_with(marker: str) -> list[int]:
     return [pid for pid, line in _command_lines() if marker.encode() in line]
 
 
+def supervisors_of(folder: Path) -> list[int]:
+    """Return the processes that hold a file of an agent's folder open: its daemon and the shims."""
+    return [pid for pid, _ in _command_lines() if _holds(pid, str(folder))]
+
+
 def processes_of(folder: Path) -> list[int]:
-    """Return the processes that hold a file of `folder` open, and all their descendants."""
-    found = [pid for pid, _ in _command_lines() if _holds(pid, str(folder))]
+    """Return those processes and all their descendants."""
+    found = supervisors_of(folder)
     children = defaultdict(list)
     for pid, _ in _command_lines():
         children[_parent(pid)].append(pid)
     for pid in found:
         found += [child for child in children[pid] if child not in found]
     return found
+
+
+def processes_of_attempts(instance_ids: Iterable[uuid.UUID]) -> list[int]:
+    """Return the processes whose environment says that they belong to one of these attempts."""
+    markers = {f"HETUFLOW_INSTANCE_ID={instance_id}".encode() for instance_id in instance_ids}
+    return [pid for pid, _ in _command_lines() if markers & set(_environment(pid))]
 
 
 def kill(pids: Iterable[int]) -> None:
@@ -229,6 +241,13 @@ def _holds(pid: int, folder: str) -> bool:
         return any(str(link.readlink()).startswith(folder) for link in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def _parent(pid: int) -> int:

@@ -7,10 +7,12 @@ import pytest
 
 from gateway.models import AgentCommand
 from scheduling.clock import database_now
-from scheduling.models import Task, TaskInstance
+from scheduling.models import Lease, Task, TaskInstance
+from scheduling.services import rescue
 from tests import factories
 from tests.e2e import oracle
 from tests.e2e.installation import attempts_of, tasks_of
+from tests.e2e.network import Relay
 from tests.e2e.oracle import quiesce, until
 
 pytestmark = pytest.mark.e2e
@@ -97,6 +99,24 @@ def test_an_agent_killed_again_and_again_under_load_loses_nothing(fresh):
     assert fresh.ledger.most_at_once(str(attempt.pk) for attempt in attempts_of(job)) <= 4
 
 
+def test_where_the_supervisors_die_too_commands_are_ended_and_never_started_again(fresh):
+    server = fresh.server()
+    agent = fresh.agent(port=server.port)
+    job = factories.job(args=["-c", fresh.ledger.script("sleep 765.4")], config={"max_retries": 0})
+    tasks = trigger(job, 3)
+    started(fresh, 3)
+    oracle.kill(oracle.supervisors_of(agent.folder))
+    agent.wait()
+    assert len(oracle.processes_with("sleep\x00765.4")) == 3
+    agent.start_and_register()
+    quiesce(tasks)
+    attempts = attempts_of(job)
+    assert [(attempt.status, attempt.exit_code) for attempt in attempts] == [("failed", None)] * 3
+    assert "was killed" in attempts[0].error_message
+    assert oracle.processes_with("sleep\x00765.4") == []
+    assert len(fresh.ledger.runs()) == 3
+
+
 def test_a_draining_agent_finishes_what_runs_takes_nothing_new_and_ends_with_0(fresh):
     server = fresh.server()
     agent = fresh.agent(port=server.port, slots=2)
@@ -155,6 +175,102 @@ def test_with_all_servers_down_for_a_while_work_goes_on_and_is_reported_later(fr
     server.start_and_listen()
     quiesce(tasks)
     check(fresh, job, agent)
+
+
+def test_a_dispatch_that_the_server_committed_and_did_not_deliver_runs_once(fresh):
+    server = fresh.server()
+    agent = fresh.agent(port=server.port)
+    job = ledger_job(fresh, 0)
+    agent.send(signal.SIGSTOP)
+    tasks = trigger(job, 2)
+    until(lambda: TaskInstance.objects.filter(job=job).count() == 2, "the server claims for the agent")
+    server.kill()
+    agent.send(signal.SIGCONT)
+    server.start_and_listen()
+    quiesce(tasks)
+    check(fresh, job, agent)
+
+
+def test_broken_database_connections_cost_time_and_nothing_else(fresh):
+    server = fresh.server()
+    agent = fresh.agent(port=server.port, slots=8)
+    fresh.scheduler()
+    fresh.wait_for_planning()
+    job = ledger_job(fresh, 0.2)
+    tasks = trigger(job, 24)
+    for count in (4, 10, 16):
+        started(fresh, count)
+        assert fresh.cut_database_connections() > 0
+    quiesce(tasks)
+    check(fresh, job, agent)
+
+
+def test_output_and_results_pass_a_network_that_cuts_every_connection_somewhere(fresh):
+    server = fresh.server()
+    with Relay(server.port, cut_after_bytes=(20_000, 120_000), seed=7).running() as relay:
+        agent = fresh.agent(port=relay.port, slots=4)
+        script = fresh.ledger.script(
+            'head -c 150000 /dev/urandom > "$F.$HETUFLOW_TASK_ID"; cat "$F.$HETUFLOW_TASK_ID"'
+        )
+        job = factories.job(args=["-c", script], environment={"F": str(fresh.folder / "out")})
+        tasks = trigger(job, 6)
+        until(lambda: relay.cuts >= 5, "five connections were cut")
+        relay.heal()
+        quiesce(tasks)
+        let_go(agent)
+    for attempt in attempts_of(job):
+        produced = (fresh.folder / f"out.{attempt.task_id}").read_bytes()
+        assert oracle.digest(oracle.stored_output(attempt)) == oracle.digest(produced)
+        assert not attempt.output_truncated
+    fresh.ledger.check(attempts_of(job))
+    oracle.check_database()
+
+
+# --- leases ---------------------------------------------------------------------------------------------
+
+
+def test_an_agent_frozen_beyond_its_lease_loses_its_attempts_and_their_late_results_are_kept(fresh):
+    short = {"HETUFLOW_LEASE_SECS": "2", "HETUFLOW_HEARTBEAT_SECS": "0.5"}
+    server = fresh.server(**short)
+    agent = fresh.agent(port=server.port)
+    fresh.scheduler()
+    fresh.wait_for_planning()
+    keeps = ledger_job(fresh, 4)
+    gives_up = ledger_job(fresh, 60, on_lease_lost="kill", kill_grace_secs=1)
+    tasks = trigger(keeps, 1) + trigger(gives_up, 1)
+    started(fresh, 2)
+    let_servers_have_been_there()
+    agent.send(signal.SIGSTOP)
+    quiesce(tasks)
+    (kept,), (given_up,) = attempts_of(keeps), attempts_of(gives_up)
+    assert (kept.status, given_up.status) == ("lost", "lost")
+    assert set(Task.objects.filter(pk__in=tasks).values_list("status", flat=True)) == {"failed"}
+    until(lambda: not oracle.processes_with("echo before; sleep 60"), "the exclusive command is stopped")
+    ended(fresh, 1)
+    agent.send(signal.SIGCONT)
+    let_go(agent)
+    kept.refresh_from_db()
+    assert (kept.status, kept.exit_code) == ("lost", 0)
+    assert "reported later" in kept.error_message
+    assert oracle.stored_output(kept) == b"before\nafter\n"
+    oracle.check_database()
+
+
+def let_servers_have_been_there():
+    """Do as if servers had been up for long: until they have, no lease is held against an agent."""
+    Lease.objects.filter(pk=rescue.GATEWAY_LEASE).update(since=database_now() - timedelta(minutes=5))
+
+
+def test_a_copied_machine_takes_the_place_of_the_first_which_stops_with_what_it_ran(fresh):
+    server = fresh.server()
+    agent = fresh.agent(port=server.port)
+    job = factories.job(args=["-c", "exec sleep 876.5"], config={"kill_grace_secs": 1})
+    trigger(job, 1)
+    until(lambda: oracle.processes_with("876.5"), "the command runs")
+    clone = fresh.clone(agent)
+    assert agent.wait() == 3
+    assert oracle.processes_with("876.5") == []
+    assert clone.is_online
 
 
 # --- all at once ----------------------------------------------------------------------------------------
