@@ -3,7 +3,7 @@
 import typing
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 from django import forms
@@ -115,7 +115,7 @@ def _stored(value: Any) -> Any:
 
 def _field(name: str, hint: Any, *, is_required: bool) -> forms.Field:
     label, help_text = _TEXTS.get(name, (name.replace("_", " "), ""))
-    common: dict[str, Any] = {"label": capfirst(str(label)), "help_text": help_text}
+    common: dict[str, Any] = {"label": capfirst(cast("str", label)), "help_text": help_text}
     hint, is_optional = _without_none(hint)
     bounds = [meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
     kind = typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint

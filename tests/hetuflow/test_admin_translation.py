@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from django.urls import reverse
-from django.utils.translation import override
 from django.utils.translation.template import templatize
 
 from tests.admin_client import client_of
@@ -114,9 +113,17 @@ def test_the_language_can_be_switched_from_the_admin():
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ["job", "schedule", "task", "taskinstance"])
 def test_every_list_opens_in_chinese(name):
-    with override("zh-hans"):
-        response = client_of(superuser=True).get(
-            reverse(f"admin:scheduling_{name}_changelist"), headers={"accept-language": "zh-hans"}
-        )
+    url = reverse(f"admin:scheduling_{name}_changelist")
+    response = client_of(superuser=True).get(url, headers={"accept-language": "zh-hans"})
     assert response.status_code == 200
     assert 'lang="zh-hans"' in response.content.decode()
+
+
+@pytest.mark.django_db
+def test_the_form_of_a_job_is_in_the_language_of_its_reader():
+    browser = client_of(superuser=True)
+    url = reverse("admin:scheduling_job_add")
+    assert "Timeout in seconds" in browser.get(url).content.decode()
+    chinese = browser.get(url, headers={"accept-language": "zh-hans"}).content.decode()
+    assert "超时（秒）" in chinese
+    assert "Timeout in seconds" not in chinese
