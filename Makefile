@@ -38,7 +38,7 @@ test: $(VENV)/.installed-dev ## Run the tests on a PostgreSQL of their own
 lint: $(VENV)/.installed-dev ## Check style, types, layers and migrations
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@HETUFLOW_DATA_DIR=$(VENV)/lint-data $(BIN)/mypy
+	@HETUFLOW_DATA_DIR=$(VENV)/lint-data $(BIN)/mypy --no-incremental
 	@$(BIN)/lint-imports
 	@HETUFLOW_DATA_DIR=$(VENV)/lint-data $(BIN)/python -W ignore manage.py makemigrations --check --dry-run
 

@@ -1,27 +1,41 @@
 """`manage.py scheduler`"""
 
+import os
 import signal
 import sys
 import threading
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand
 
 from hetuflow.command_line import complain
 from hetuflow.database import UnusableDatabase, check_usable
+from hetuflow.signal_queue import SignalQueue
 from scheduling.scheduler import run_forever
+
+STOP_TIMEOUT_SECS: Final = 4.0
 
 
 class Command(BaseCommand):
     help = "Plan schedules and look after tasks until stopped; any number may run at once."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            check_usable()
-        except UnusableDatabase as error:
-            complain(str(error))
-            sys.exit(1)
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        run_forever(stop)
+        with SignalQueue((signal.SIGTERM, signal.SIGINT)) as signals:
+            try:
+                check_usable()
+            except UnusableDatabase as error:
+                complain(str(error))
+                sys.exit(1)
+            stop = threading.Event()
+            duties = threading.Thread(target=run_forever, args=(stop,), name="duties", daemon=True)
+            duties.start()
+            asked = False
+            while duties.is_alive() and not asked:
+                asked = bool(signals.wait(1.0))
+            stop.set()
+            duties.join(STOP_TIMEOUT_SECS)
+            if duties.is_alive():
+                # The database hangs. What it was asked is rolled back when the connection closes.
+                os._exit(0)
+            if not asked:
+                sys.exit(1)

@@ -1,7 +1,9 @@
 """`manage.py server`"""
 
+import os
 import sys
-from typing import Any
+import threading
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
@@ -10,6 +12,8 @@ from hetuflow.asgi_server import AsgiServer
 from hetuflow.command_line import complain
 from hetuflow.database import UnusableDatabase, check_usable
 from hetuflow.listening import CannotListen, check_can_listen
+
+EXIT_TIMEOUT_SECS: Final = 2.0
 
 
 class Command(BaseCommand):
@@ -29,4 +33,12 @@ class Command(BaseCommand):
             sys.exit(1)
         server = AsgiServer(host=host, port=port)
         server.run()
+        _end_within(EXIT_TIMEOUT_SECS, server.exit_code)
         sys.exit(server.exit_code)
+
+
+def _end_within(secs: float, status: int) -> None:
+    """See to it that the process ends: threads that wait for a database that hangs would hold it."""
+    timer = threading.Timer(secs, os._exit, [status])
+    timer.daemon = True
+    timer.start()
