@@ -111,11 +111,10 @@ class ChildProcess:
             self._pause_secs = _FIRST_PAUSE_SECS
         pause, self._pause_secs = self._pause_secs, min(self._pause_secs * 2, _LONGEST_PAUSE_SECS)
         self._start_after = now + pause
-        last = self.log.last_line()
-        return (
-            f"{self.name} {_how_it_ended(self._process.returncode)}"
-            f"{f' ({last})' if last else ''}; starting it again in {pause:g} s"
-        )
+        status = self._process.returncode
+        last = self.log.last_line() if status > 0 else ""
+        why = f" ({last})" if last else ""
+        return f"{self.name} {_how_it_ended(status)}{why}; starting it again in {pause:g} s"
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the program if it runs, and do not start it again."""

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import shlex
 import signal
 import sys
 import time
@@ -226,6 +227,8 @@ class Standalone:
         url = f"http://{self._options.authority}"
         login = _login_line(self._folder, password, given=bool(self._options.admin_password))
         manage = f"{_short(Path(sys.executable))} manage.py"
+        if self._folder.path != ROOT / ".hetuflow":
+            manage = f"HETUFLOW_DATA_DIR={shlex.quote(str(self._folder.path))} {manage}"
         database = "PostgreSQL at DATABASE_URL" if self._options.database_url else "embedded PostgreSQL"
         return f"""
   Hetuflow {__version__} is running, {time.monotonic() - self._started_at:.1f} s after its start.
