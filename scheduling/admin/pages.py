@@ -239,6 +239,7 @@ class ServiceAdmin(Admin):
     `model_fields` are the form's fields that Django makes from the model; the form declares the others.
     """
 
+    change_form_before_template = "admin/hetuflow/errors.html"
     model_fields: ClassVar[tuple[str, ...] | None] = None
     fields_to_look_at: ClassVar[tuple[str, ...]] = ()
 

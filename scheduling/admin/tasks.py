@@ -20,6 +20,7 @@ from scheduling.admin.pages import Button, ReadOnlyAdmin, username
 from scheduling.clock import database_now
 from scheduling.models import Job, Task, TaskInstance
 from scheduling.services import manual
+from scheduling.services.waiting import WaitReason, why_waiting
 from scheduling.states import TASK_CLAIMABLE, TASK_RETRYABLE, TASK_TERMINAL, Outcome
 
 # Attempts shown side by side; of a task with more, the latest.
@@ -165,7 +166,35 @@ class TaskAdmin(ReadOnlyAdmin):
             "planned": words.exact_moment(obj.scheduled_at, now=now),
             "due": words.moment(obj.due_at, now=now),
             "is_live": obj.status not in TASK_TERMINAL,
+            "waiting": _waiting_words(obj, now=now),
         }
+
+
+def _waiting_words(task: Task, *, now: datetime) -> str:
+    """Return why the task is not running yet; empty where it does not wait, or not for long."""
+    waiting = why_waiting(task=task, now=now)
+    if waiting is None:
+        return ""
+    labels = ", ".join(f"{name}={value}" for name, value in task.route.labels.items())
+    match waiting.reason:
+        case WaitReason.NO_AGENT_FITS if labels:
+            text = _("It waits: no enabled agent has the command %(cmd)s and the labels %(labels)s.")
+        case WaitReason.NO_AGENT_FITS:
+            text = _("It waits: no enabled agent has the command %(cmd)s.")
+        case WaitReason.AGENTS_OFFLINE:
+            text = _("It waits: %(fitting)s agents would fit, but none of them is connected and takes work.")
+        case WaitReason.AGENTS_FULL:
+            text = _("It waits: all slots of the %(ready)s agents that fit are taken.")
+        case WaitReason.JOB_AT_LIMIT:
+            text = _("It waits: its job runs as often at once as it may.")
+        case _soon:
+            return ""
+    return text % {
+        "cmd": task.route.cmd,
+        "labels": labels,
+        "fitting": waiting.fitting,
+        "ready": waiting.ready,
+    }
 
 
 def job_link(job: Job) -> SafeString:

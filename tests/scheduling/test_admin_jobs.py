@@ -222,3 +222,11 @@ def test_the_page_of_a_job_links_to_a_schedule_form_for_it(browser):
     url = browser.get(page(job)).context["add_schedule_url"]
     assert browser.get(url).context["adminform"].form["job"].value() == str(job.pk)
     assert not Schedule.objects.exists()
+
+
+def test_all_errors_are_listed_above_the_form_whose_tabs_may_hide_their_fields(browser):
+    values = form_values(browser.get(ADD)) | {"name": "job", "max_retries": "-1", "max_memory_mb": "0"}
+    content = browser.post(ADD, values).content.decode()
+    above = content[content.index("hf-errors") : content.index("Namespace")]
+    assert "Retries" in above
+    assert "Memory limit in MiB" in above

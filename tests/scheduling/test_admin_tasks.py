@@ -152,3 +152,9 @@ def test_an_unknown_task_leads_back_with_a_message(browser):
     response = browser.get(reverse("admin:scheduling_task_change", args=[10**9]), follow=True)
     assert response.status_code == 200
     assert b"doesn" in response.content
+
+
+def test_the_page_of_a_waiting_task_says_what_it_waits_for(browser):
+    job = factories.job(cmd="python", config={"labels": {"gpu": "a100"}})
+    content = browser.get(page(factories.task(job=job))).content.decode()
+    assert "no enabled agent has the command python and the labels gpu=a100" in content
