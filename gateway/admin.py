@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.contrib import admin
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, QuerySet
 from django.db.models.functions import Now
 from django.forms import CharField
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -162,8 +162,9 @@ class AgentAdmin(ServiceAdmin):
         return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Agent]:
-        live = Count("instances", filter=Q(instances__status__in=INSTANCE_LIVE))
-        return Agent.objects.filter(archived_at__isnull=True).annotate(live_count=live, shown_at=Now())
+        return Agent.objects.filter(archived_at__isnull=True).annotate(
+            live_count=TaskInstance.objects.count_live_of_agent(), shown_at=Now()
+        )
 
     def save_by_service(self, request: HttpRequest, obj: Agent, form: Any, *, change: bool) -> Agent:
         names = form.changed_data if change else ["name", "description", "enabled", "labels"]

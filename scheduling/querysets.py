@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import models
+from django.db.models import Count, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 
 from scheduling.states import INSTANCE_LIVE, TASK_CLAIMABLE, TASK_TERMINAL
 
@@ -40,3 +42,8 @@ class InstanceQuerySet(models.QuerySet["TaskInstance"]):
     def live(self) -> "InstanceQuerySet":
         """Attempts that have not ended."""
         return self.filter(status__in=INSTANCE_LIVE)
+
+    def count_live_of_agent(self) -> Coalesce:
+        """Return an expression for querysets of agents: how many live attempts each has, by the index."""
+        of_agent = self.live().filter(agent=OuterRef("pk")).order_by().values("agent")
+        return Coalesce(Subquery(of_agent.annotate(count=Count("pk")).values("count")), 0)

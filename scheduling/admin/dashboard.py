@@ -19,7 +19,7 @@ _HOURS: Final = 24
 _ROWS: Final = 8
 # Beyond these the page says "more than": it must open on the worst day, too.
 _COUNT_LIMIT: Final = 10_000
-_HISTORY_LIMIT: Final = 200_000
+_HISTORY_LIMIT: Final = 100_000
 
 _HISTORY: Final = """
 SELECT floor(extract(epoch FROM %(now)s - scheduled_at) / 3600)::int AS hours_ago, status, count(*)
@@ -28,7 +28,6 @@ FROM (
     WHERE scheduled_at > %(since)s AND scheduled_at <= %(now)s
     ORDER BY scheduled_at DESC LIMIT %(limit)s
 ) AS recent
-WHERE status IN ('completed', 'failed')
 GROUP BY 1, 2
 """
 
@@ -93,6 +92,7 @@ def _history(*, now: datetime) -> dict[str, Any]:
     ]
     highest = max((succeeded + broken for succeeded, broken, _hour in hours), default=0) or 1
     return {
+        "history_limit": _HISTORY_LIMIT if sum(counts.values()) >= _HISTORY_LIMIT else None,
         "done_count": done,
         "failed_count": failed,
         "success_rate": f"{100 * done / (done + failed):.1f} %" if done + failed else words.MISSING,

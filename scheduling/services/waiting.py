@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from django.db.models import Count, Q
-
 from agents.models import CONNECTED_STATUSES, Agent, AgentStatus
 from scheduling.models import Task, TaskInstance
-from scheduling.states import INSTANCE_LIVE, TASK_CLAIMABLE
+from scheduling.states import TASK_CLAIMABLE
 
 
 class WaitReason(StrEnum):
@@ -51,8 +49,7 @@ def why_waiting(*, task: Task, now: datetime) -> Waiting | None:
     if count == 0:
         return Waiting(WaitReason.NO_AGENT_FITS)
     ready = fitting.filter(status__in=CONNECTED_STATUSES).exclude(status=AgentStatus.DRAINING)
-    live = Count("instances", filter=Q(instances__status__in=INSTANCE_LIVE))
-    agents = list(ready.annotate(live_count=live))
+    agents = list(ready.annotate(live_count=TaskInstance.objects.count_live_of_agent()))
     if not agents:
         return Waiting(WaitReason.AGENTS_OFFLINE, fitting=count)
     is_full = all(agent.live_count >= agent.capacity for agent in agents)

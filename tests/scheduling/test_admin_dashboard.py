@@ -4,6 +4,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from scheduling.admin import dashboard
 from scheduling.models import Task
 from tests import factories
 from tests.admin_client import client_of
@@ -89,3 +90,12 @@ def test_no_page_asks_another_host_for_anything(browser):
     assert 'src="http' not in content
     assert 'href="http' not in content
     assert "onclick=" not in content
+
+
+def test_it_counts_no_further_than_its_limit_and_says_so(browser, monkeypatch):
+    monkeypatch.setattr(dashboard, "_HISTORY_LIMIT", 2)
+    for _ in range(3):
+        ended("completed")
+    response = browser.get(INDEX)
+    assert response.context["done_count"] == 2
+    assert b"the latest 2 tasks" in response.content
