@@ -3,78 +3,109 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import uuid_utils.compat
-from channels.exceptions import StopConsumer
-from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 from agents.errors import TokenRefused
 from agents.protocol import codec, messages, version
 from agents.services import authenticate_agent
 from gateway import runtime as gateway_runtime
 from gateway import services
-from gateway.session import AgentSession, dispatched_task
-from gateway.workers import in_database_thread
+from gateway.dispatch import fail_undeliverable
+from gateway.inbound import Answer, Received
+from gateway.session import AgentSession, split_for_frames
+from gateway.workers import Batcher, in_database_thread
 from scheduling.attempts import ReportedFact
 from scheduling.clock import database_now
-from scheduling.services import lifecycle
+from scheduling.services.lifecycle import AttemptKey
 from scheduling.services.output import Chunk
 from scheduling.states import InstanceStatus
 
 logger = logging.getLogger(__name__)
 
 _BEARER: Final = b"bearer "
+# Daphne drops a connection without a word when its handshake takes 5 s.
+_HANDSHAKE_LIMIT_SECS: Final = 4.0
+Content = TypeVar("Content")
 
 
-class AgentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """One agent's socket, whole life. Rows and batches are the runtime's; this reads and answers frames."""
+async def agent_socket(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+    """Serve one socket of an agent, as an ASGI application."""
+    await AgentConsumer(scope, send).run(receive)
 
-    channel_layer_alias = "none"
 
-    async def dispatch(self, message: dict[str, Any]) -> None:
-        """Hand an event to its method, without Channels' per-message look at database connections."""
-        handler = {
-            "websocket.connect": self.websocket_connect,
-            "websocket.receive": self.websocket_receive,
-            "websocket.disconnect": self.websocket_disconnect,
-        }[message["type"]]
-        await handler(message)
+async def refuse_socket(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+    """Refuse a socket on a path that has none, as an ASGI application."""
+    await receive()
+    await send({"type": "websocket.close"})
 
-    async def websocket_connect(self, message: dict[str, Any]) -> None:
-        self.session: AgentSession | None = None
+
+class AgentConsumer:
+    """One agent's socket, whole life. Rows and batches are the runtime's; this reads and answers frames.
+
+    It is no consumer of Channels, whose loop costs two tasks and a look at the database connections for each
+    message; see the measurements in `docs/performance.md`.
+    """
+
+    def __init__(self, scope: dict[str, Any], send: Callable[..., Any]) -> None:
+        self._scope = scope
+        self._send = send
+        self._session: AgentSession | None = None
+        self._is_closing = False
+        self._deadline: asyncio.TimerHandle | None = None
+
+    async def run(self, receive: Callable[..., Any]) -> None:
+        """Read messages until the socket is gone; whatever happens, the session ends with it."""
         try:
-            agent_id = await in_database_thread(lambda: self._authenticate())
+            while (message := await receive())["type"] != "websocket.disconnect":
+                if message["type"] == "websocket.connect":
+                    await self._connect()
+                elif not self._is_closing:
+                    await self._receive(message)
+        except Exception:
+            logger.exception("socket of agent %s failed", self._session and self._session.agent_id)
+            await self._close(version.CLOSE_INTERNAL)
+        finally:
+            self._leave()
+
+    async def _connect(self) -> None:
+        try:
+            async with asyncio.timeout(_HANDSHAKE_LIMIT_SECS):
+                self._runtime = gateway_runtime.running_runtime()
+                await self._runtime.until_ready()
+                agent_id = await in_database_thread(self._authenticate)
         except TokenRefused:
-            await self.close()  # before the handshake is accepted: HTTP 403
+            await self._close(version.CLOSE_POLICY)  # before the handshake is accepted: HTTP 403
             return
-        self.runtime = await gateway_runtime.running_runtime()
-        client = self.scope.get("client") or ["", 0]
-        self.session = AgentSession(
+        except (DatabaseError, InterfaceError, TimeoutError):
+            await self._close(version.CLOSE_TRY_LATER)  # HTTP 503 where the ASGI server can
+            return
+        client = self._scope.get("client") or ["", 0]
+        self._session = AgentSession(
             agent_id=agent_id,
             session_id=uuid_utils.compat.uuid7(),
             send_text=self._send_text,
             close_socket=self._close,
-            remote_address=str(client[0]),
+            remote_address=str(client[0])[:64],
         )
-        await self.accept(subprotocol=version.SUBPROTOCOL)
-        self.deadline = asyncio.get_running_loop().call_later(
+        await self._send({"type": "websocket.accept", "subprotocol": version.SUBPROTOCOL})
+        self._deadline = asyncio.get_running_loop().call_later(
             version.REGISTER_TIMEOUT_SECS, self._close_if_unregistered
         )
 
-    async def websocket_receive(self, message: dict[str, Any]) -> None:
-        session = self.session
-        text = message.get("text")
+    async def _receive(self, message: dict[str, Any]) -> None:
+        session, text = self._session, message.get("text")
         if session is None:
             return
         if text is None:
             await self._close(version.CLOSE_NOT_JSON)
             return
         size = len(text)
-        if size > version.MAX_FRAME_BYTES // 4 and len(text.encode()) > version.MAX_FRAME_BYTES:
+        if size > version.MAX_FRAME_BYTES // 4 and (size := len(text.encode())) > version.MAX_FRAME_BYTES:
             await self._close(version.CLOSE_TOO_BIG)
             return
         session.messages_received += 1
@@ -88,67 +119,133 @@ class AgentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         else:
             await self._handle(session, frame, size)
 
-    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
-        session = self.session
-        if session is not None and session.is_open:
-            session.is_open = False
-            if self.runtime.sessions.get(session.agent_id) is session:
-                del self.runtime.sessions[session.agent_id]
-            try:
-                await in_database_thread(
-                    lambda: services.close_session(
-                        agent_id=session.agent_id, session_id=session.session_id, now=database_now()
-                    )
-                )
-            except DatabaseError as error:
-                # The lease tells the rest of the cluster what this row could not.
-                logger.warning("end of session of %s not noted: %s", session.agent_id, error)
-        raise StopConsumer
-
     async def _handle(self, session: AgentSession, frame: codec.Frame, size: int) -> None:
-        session.note_clock(frame.timestamp, self.runtime.now())
         payload = frame.payload
-        if not session.is_open:
-            if isinstance(payload, messages.Register):
-                await self._register(session, payload)
+        if isinstance(payload, messages.Register):
+            if session.is_open:
+                await session.send(messages.Nack(id=frame.id, code="invalid", detail="registered already"))
             else:
-                await session.send(messages.Nack(id=frame.id, code="not_registered", detail="register first"))
-            return
-        handlers: dict[type[messages.Payload], Callable[..., Awaitable[None]]] = {
-            messages.Heartbeat: self._heartbeat,
-            messages.Ready: self._ready,
-            messages.Accepted: self._accepted,
-            messages.Report: self._report,
-            messages.Output: self._output,
-            messages.Log: self._log,
-            messages.CommandResult: self._command_result,
-        }
-        handler = handlers.get(type(payload))
-        if handler is None:
-            await session.send(messages.Nack(id=frame.id, code="invalid", detail="registered already"))
-            return
-        if isinstance(payload, messages.Report | messages.Output):
-            session.unacked[frame.id] = size
-            if session.exceeds_credit:
-                await self._close(version.CLOSE_POLICY)
-                return
-        await handler(session, frame)
+                await self._register(session, frame, payload)
+        elif not session.is_open:
+            # A nack would tell the agent to drop what it sent; nothing may be lost for coming too early.
+            await self._close(version.CLOSE_POLICY)
+        elif isinstance(payload, messages.Ready):
+            session.ready_nonce, session.ready_slots = payload.nonce, payload.slots
+            self._runtime.wake_pump()
+        elif isinstance(payload, messages.Report):
+            await self._report(session, frame, payload, size)
+        elif isinstance(payload, messages.Output):
+            await self._output(session, frame, payload, size)
+        else:
+            await self._handle_unacknowledged(session, frame, size)
 
-    async def _register(self, session: AgentSession, register: messages.Register) -> None:
-        self.deadline.cancel()
+    async def _handle_unacknowledged(self, session: AgentSession, frame: codec.Frame, size: int) -> None:
+        """Take a message that has no `ack`; a peer that floods us with these is held to a window as well."""
+        payload, inbound, now = frame.payload, self._runtime.inbound, self._runtime.now()
+        is_within = session.unprocessed.take(size)
+        if not is_within and isinstance(payload, messages.Heartbeat | messages.Log):
+            # The database is away. A later heartbeat will do, and no result hangs on a log line.
+            session.unprocessed.give_back(size)
+            return
+        if not is_within:
+            await self._close(version.CLOSE_POLICY)
+        elif isinstance(payload, messages.Heartbeat):
+            session.note_clock(frame.timestamp, now)
+            self._put(inbound.heartbeats, session, frame, size, payload)
+        elif isinstance(payload, messages.Accepted):
+            self._put(inbound.answers, session, frame, size, _answer(session, payload))
+        elif isinstance(payload, messages.Log):
+            lines = [(line, session.server_time(line.at_ms, now)) for line in payload.lines]
+            self._put(inbound.log_lines, session, frame, size, lines)
+        elif isinstance(payload, messages.CommandResult):
+            self._put(inbound.command_results, session, frame, size, payload)
+
+    def _put(
+        self,
+        batcher: Batcher[Received[Content], Any],
+        session: AgentSession,
+        frame: codec.Frame,
+        size: int,
+        content: Content,
+    ) -> None:
+        batcher.put(
+            Received(
+                session=session, frame_id=frame.id, size=size, credit=session.unprocessed, content=content
+            )
+        )
+
+    async def _report(
+        self, session: AgentSession, frame: codec.Frame, payload: messages.Report, size: int
+    ) -> None:
+        if not session.unacked.take(size):
+            await self._close(version.CLOSE_POLICY)
+            return
+        now = self._runtime.now()
+        reports = []
+        for report in payload.reports:
+            fact = _fact(session, report, now)
+            if fact.status != InstanceStatus.RUNNING:
+                session.forget_attempt(report.instance_id)
+            reports.append((session.key(report), fact))
+        self._runtime.inbound.reports.put(
+            Received(session=session, frame_id=frame.id, size=size, credit=session.unacked, content=reports)
+        )
+        if session.free_slots:
+            self._runtime.wake_pump()
+
+    async def _output(
+        self, session: AgentSession, frame: codec.Frame, payload: messages.Output, size: int
+    ) -> None:
+        if not session.unacked.take(size):
+            await self._close(version.CLOSE_POLICY)
+            return
+        now = self._runtime.now()
+        chunks = [
+            Chunk(
+                key=session.key(chunk),
+                stream=chunk.stream,
+                offset=chunk.offset,
+                data=chunk.data,
+                at=session.server_time(chunk.at_ms, now),
+            )
+            for chunk in payload.chunks
+        ]
+        self._runtime.inbound.chunks.put(
+            Received(session=session, frame_id=frame.id, size=size, credit=session.unacked, content=chunks)
+        )
+
+    async def _register(self, session: AgentSession, frame: codec.Frame, register: messages.Register) -> None:
+        self._forget_deadline()
+        session.note_clock(frame.timestamp, self._runtime.now())
         if register.agent_id != session.agent_id:
+            logger.warning("agent %s registered as %s", session.agent_id, register.agent_id)
             await self._close(version.CLOSE_POLICY)
             return
         if register.protocol != version.PROTOCOL_VERSION:
-            await session.send(messages.Goodbye(reason="unsupported protocol", reconnect_after_ms=30_000))
-            await self._close(version.CLOSE_POLICY)
+            await session.close(
+                reason="unsupported protocol", code=version.CLOSE_POLICY, reconnect_after_ms=30_000
+            )
             return
+        # Two sockets of one agent register one after the other, in the order of the database.
+        async with self._runtime.registering(session.agent_id):
+            opened = await self._open_session(session, frame, register)
+            if opened is not None:
+                session.capacity = register.capabilities.max_concurrent_tasks
+                session.in_hand = opened.live
+                session.is_open = True
+                await self._runtime.join(session)
+                await self._say_registered(session, opened)
+
+    async def _open_session(
+        self, session: AgentSession, frame: codec.Frame, register: messages.Register
+    ) -> services.OpenedSession | None:
+        """Write the session; answer a refusal and return None where there is one."""
         try:
-            opened = await in_database_thread(
+            return await in_database_thread(
                 lambda: services.open_session(
                     agent_id=session.agent_id,
                     session_id=session.session_id,
-                    server_id=self.runtime.server_id,
+                    server_id=self._runtime.server_id,
                     remote_address=session.remote_address,
                     register=register,
                     now=database_now(),
@@ -156,23 +253,33 @@ class AgentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 )
             )
         except services.SessionReplaced:
-            await session.send(messages.Goodbye(reason="replaced", reconnect_after_ms=30_000))
-            await self._close(version.CLOSE_REPLACED)
-            return
-        previous = self.runtime.sessions.pop(session.agent_id, None)
-        if previous is not None:
-            previous.is_open = False
-            await previous.send(messages.Goodbye(reason="replaced", reconnect_after_ms=30_000))
-            await previous.close_socket(version.CLOSE_REPLACED)
-        session.capacity = register.capabilities.max_concurrent_tasks
-        session.in_hand = opened.live
-        session.is_open = True
-        self.runtime.sessions[session.agent_id] = session
-        now = self.runtime.now()
+            logger.warning(
+                "agent %s at %s was refused: a newer start of it is connected (is the machine a clone?)",
+                session.agent_id,
+                session.remote_address,
+            )
+            await session.close(reason="replaced", code=version.CLOSE_REPLACED, reconnect_after_ms=30_000)
+        except services.SessionRefused:
+            await self._close(version.CLOSE_POLICY)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("agent %s cannot register now: %s", session.agent_id, error)
+            await session.close(reason="database away", code=version.CLOSE_RESTART, reconnect_after_ms=1_000)
+        except DatabaseError as error:
+            logger.warning("agent %s registered with what cannot be stored: %s", session.agent_id, error)
+            detail = "the registration cannot be stored"
+            await session.send(messages.Nack(id=frame.id, code="invalid", detail=detail))
+            await self._close(version.CLOSE_POLICY)
+        return None
+
+    async def _say_registered(self, session: AgentSession, opened: services.OpenedSession) -> None:
+        """Answer a registration; dispatches that do not fit into the answer follow in frames of their own."""
+        now = self._runtime.now()
+        room = version.MAX_FRAME_BYTES // 2 - 160 * len(opened.attempts)
+        frames, too_large = split_for_frames(opened.resend, now=now, first_budget=room)
         await session.send(
             messages.Registered(
                 agent_id=session.agent_id,
-                server_id=self.runtime.server_id,
+                server_id=self._runtime.server_id,
                 server_time_ms=int(now.timestamp() * 1000),
                 config=messages.AgentConfig(
                     heartbeat_secs=settings.HETUFLOW_HEARTBEAT_SECS,
@@ -182,117 +289,69 @@ class AgentConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                     max_chunk_bytes=settings.HETUFLOW_MAX_CHUNK_BYTES,
                 ),
                 attempts=opened.attempts,
-                resend=[dispatched_task(attempt, now=now) for attempt in opened.resend],
+                resend=frames[0],
             )
         )
-
-    async def _heartbeat(self, session: AgentSession, frame: codec.Frame) -> None:
-        assert isinstance(frame.payload, messages.Heartbeat)  # noqa: S101
-        self.runtime.heartbeats.put((session, frame.payload))
-
-    async def _ready(self, session: AgentSession, frame: codec.Frame) -> None:
-        assert isinstance(frame.payload, messages.Ready)  # noqa: S101
-        session.ready_nonce, session.ready_slots = frame.payload.nonce, frame.payload.slots
-        self.runtime.wake_pump()
-
-    async def _accepted(self, session: AgentSession, frame: codec.Frame) -> None:
-        assert isinstance(frame.payload, messages.Accepted)  # noqa: S101
-        payload = frame.payload
-        keys = [session.key(attempt) for attempt in payload.attempts]
-        declined = [
-            (
-                lifecycle.AttemptKey(
-                    agent_id=session.agent_id, instance_id=attempt.instance_id, token=attempt.token
-                ),
-                attempt.reason,
-            )
-            for attempt in payload.declined
-        ]
-        for key, _ in declined:
-            session.in_hand.discard(key.instance_id)
-
-        def write() -> None:
-            now = database_now()
-            lifecycle.accept_attempts(keys, now=now)
-            lifecycle.decline_attempts(declined, now=now)
-
-        await in_database_thread(write)
-
-    async def _report(self, session: AgentSession, frame: codec.Frame) -> None:
-        assert isinstance(frame.payload, messages.Report)  # noqa: S101
-        now = self.runtime.now()
-        reports = []
-        for report in frame.payload.reports:
-            status = InstanceStatus(report.status)
-            if status != InstanceStatus.RUNNING:
-                session.in_hand.discard(report.instance_id)
-            reports.append(
-                (
-                    session.key(report),
-                    ReportedFact(
-                        seq=report.seq,
-                        status=status,
-                        at=session.server_time(report.at_ms, now),
-                        exit_code=report.exit_code,
-                        signal=report.signal,
-                        error_message=report.error_message or "",
-                        result=report.result,
-                        metrics=_metrics(report.metrics),
-                        output_truncated=bool(report.output_truncated),
-                        start_delay_ms=report.start_delay_ms,
-                    ),
-                )
-            )
-        self.runtime.reports.put((session, frame.id, reports))
-        if session.free_slots:
-            self.runtime.wake_pump()
-
-    async def _output(self, session: AgentSession, frame: codec.Frame) -> None:
-        assert isinstance(frame.payload, messages.Output)  # noqa: S101
-        now = self.runtime.now()
-        chunks = [
-            Chunk(
-                key=session.key(chunk),
-                stream=chunk.stream,
-                offset=chunk.offset,
-                data=chunk.data,
-                at=session.server_time(chunk.at_ms, now),
-            )
-            for chunk in frame.payload.chunks
-        ]
-        self.runtime.chunks.put((session, frame.id, chunks))
-
-    async def _log(self, session: AgentSession, frame: codec.Frame) -> None:
-        assert isinstance(frame.payload, messages.Log)  # noqa: S101
-        now = self.runtime.now()
-        lines = [
-            (session.agent_id, line, session.server_time(line.at_ms, now)) for line in frame.payload.lines
-        ]
-        await in_database_thread(lambda: services.store_log_lines(lines))
-
-    async def _command_result(self, session: AgentSession, frame: codec.Frame) -> None:
-        assert isinstance(frame.payload, messages.CommandResult)  # noqa: S101
-        result = frame.payload
-        await in_database_thread(
-            lambda: services.note_command_results([(session.agent_id, result)], now=database_now())
-        )
+        for frame in frames[1:]:
+            await session.dispatch_frame(frame, lease_secs=settings.HETUFLOW_LEASE_SECS)
+        await fail_undeliverable(too_large, session=session)
 
     def _authenticate(self) -> uuid.UUID:
-        header = dict(self.scope["headers"]).get(b"authorization", b"")
+        """Return whose token the socket shows; every refusal takes the same way and the same time."""
+        header = dict(self._scope["headers"]).get(b"authorization", b"")
         token = header[len(_BEARER) :] if header.lower().startswith(_BEARER) else b""
-        if version.SUBPROTOCOL not in self.scope.get("subprotocols", []):
+        if version.SUBPROTOCOL not in self._scope.get("subprotocols", []):
             token = b""
         return authenticate_agent(token=token.decode("latin-1"), now=database_now()).id
 
     async def _send_text(self, text: str) -> None:
-        await self.base_send({"type": "websocket.send", "text": text})
+        await self._send({"type": "websocket.send", "text": text})
 
     async def _close(self, code: int) -> None:
-        await self.base_send({"type": "websocket.close", "code": code})
+        """Close the socket; whatever still arrives on it is not looked at."""
+        self._is_closing = True
+        await self._send({"type": "websocket.close", "code": code})
 
     def _close_if_unregistered(self) -> None:
-        if self.session is not None and not self.session.is_open:
-            self.closing = asyncio.ensure_future(self._close(version.CLOSE_POLICY))
+        if self._session is not None and not self._session.is_open:
+            self._closing = asyncio.ensure_future(self._close(version.CLOSE_POLICY))
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def _leave(self) -> None:
+        self._forget_deadline()
+        if self._session is not None and self._session.is_open:
+            self._runtime.leave(self._session)
+
+
+def _answer(session: AgentSession, payload: messages.Accepted) -> Answer:
+    declined = [
+        (
+            AttemptKey(agent_id=session.agent_id, instance_id=attempt.instance_id, token=attempt.token),
+            attempt.reason,
+        )
+        for attempt in payload.declined
+    ]
+    for key, _ in declined:
+        session.forget_attempt(key.instance_id)
+    return Answer(accepted=[session.key(attempt) for attempt in payload.attempts], declined=declined)
+
+
+def _fact(session: AgentSession, report: messages.AttemptReport, now: Any) -> ReportedFact:
+    return ReportedFact(
+        seq=report.seq,
+        status=InstanceStatus(report.status),
+        at=session.server_time(report.at_ms, now),
+        exit_code=report.exit_code,
+        signal=report.signal,
+        error_message=report.error_message or "",
+        result=report.result,
+        metrics=_metrics(report.metrics),
+        output_truncated=bool(report.output_truncated),
+        start_delay_ms=report.start_delay_ms,
+    )
 
 
 def _metrics(metrics: messages.AttemptMetrics | None) -> dict[str, Any]:

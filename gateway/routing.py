@@ -1,6 +1,11 @@
+from typing import Any
+
 from channels.routing import URLRouter
-from django.urls import path
+from django.urls import path, re_path
 
-from gateway.consumers import AgentConsumer
+from gateway.consumers import agent_socket, refuse_socket
 
-websocket_router = URLRouter([path("ws/agent", AgentConsumer.as_asgi())])
+# Channels routes ASGI applications with Django's URL patterns, whose types know of views only.
+_agent_socket: Any = agent_socket
+_refuse_socket: Any = refuse_socket
+websocket_router = URLRouter([path("ws/agent", _agent_socket), re_path("", _refuse_socket)])

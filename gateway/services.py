@@ -1,44 +1,78 @@
 """What the gateway reads and writes of sessions: set-based, synchronous, `now` by the database's clock."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 from django.db import connection, transaction
 
-from agents.models import CONNECTED_STATUSES, Agent, AgentStatus
+from agents.models import Agent, AgentStatus
 from agents.protocol import messages
-from gateway.models import AgentCommand, AgentLog, Connection, Server
+from gateway.models import AgentCommand, AgentLog, Connection
+from scheduling import hints
 from scheduling.models import TaskInstance
-from scheduling.services import lifecycle, rescue, statements
+from scheduling.services import lifecycle, statements
 from scheduling.services.lifecycle import AttemptKey, StartedAttempt, started_attempt
 from scheduling.states import INSTANCE_LIVE, InstanceStatus
 
 REMEMBERED_EPOCHS: Final = 16
-HTTP_SILENCE_SECS: Final = 60.0
 
+# Rows are locked in the order of their ids, here and wherever several agents are written: batches of several
+# servers, and the counters that reports write, wait for each other instead of deadlocking.
 _HEARTBEATS: Final = """
+WITH locked AS (
+    SELECT id FROM agents_agent WHERE id = ANY(%(agent_ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+)
 UPDATE agents_agent a
 SET status = h.status, metrics = h.metrics::jsonb, running_tasks = h.running, last_heartbeat_at = %(now)s
 FROM unnest(%(agent_ids)s::uuid[], %(session_ids)s::uuid[], %(statuses)s::text[], %(metrics)s::text[],
             %(running)s::int[]) AS h(agent_id, session_id, status, metrics, running)
 JOIN gateway_connection c ON c.agent_id = h.agent_id AND c.session_id = h.session_id
-WHERE a.id = h.agent_id
+WHERE a.id = h.agent_id AND a.id IN (SELECT id FROM locked)
 """
 _ACTIVITY: Final = """
+WITH locked AS (
+    SELECT agent_id FROM gateway_connection WHERE agent_id = ANY(%(agent_ids)s::uuid[])
+    ORDER BY agent_id FOR NO KEY UPDATE
+)
 UPDATE gateway_connection c
 SET last_activity = %(now)s, messages_sent = h.sent, messages_received = h.received
 FROM unnest(%(agent_ids)s::uuid[], %(session_ids)s::uuid[], %(sent)s::bigint[], %(received)s::bigint[])
      AS h(agent_id, session_id, sent, received)
-WHERE c.agent_id = h.agent_id AND c.session_id = h.session_id
+WHERE c.agent_id = h.agent_id AND c.session_id = h.session_id AND c.agent_id IN (SELECT agent_id FROM locked)
+"""
+_HOLD_SESSIONS: Final = """
+SELECT c.agent_id FROM unnest(%(agent_ids)s::uuid[], %(session_ids)s::uuid[]) AS k(agent_id, session_id)
+JOIN gateway_connection c ON c.agent_id = k.agent_id AND c.session_id = k.session_id
+WHERE c.close_requested_at IS NULL
+ORDER BY c.agent_id FOR SHARE OF c
+"""
+_CLOSE_SESSIONS: Final = """
+WITH ended AS (
+    SELECT c.agent_id FROM unnest(%(agent_ids)s::uuid[], %(session_ids)s::uuid[]) AS k(agent_id, session_id)
+    JOIN gateway_connection c ON c.agent_id = k.agent_id AND c.session_id = k.session_id
+    JOIN agents_agent a ON a.id = c.agent_id
+    WHERE c.server_id IS NOT NULL
+    ORDER BY a.id FOR NO KEY UPDATE OF a, c
+), closed AS (
+    UPDATE gateway_connection c SET server_id = NULL, last_activity = %(now)s
+    FROM ended WHERE c.agent_id = ended.agent_id
+    RETURNING c.agent_id
+)
+UPDATE agents_agent a SET status = 'offline', connected_at = NULL, updated_at = %(now)s
+FROM closed WHERE a.id = closed.agent_id
 """
 
 
 class SessionReplaced(Exception):
     """A newer start of this agent's daemon has taken over."""
+
+
+class SessionRefused(Exception):
+    """The agent was removed after it had shown its token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +107,24 @@ def open_session(
 ) -> OpenedSession:
     """Make this the agent's one live session and say what becomes of the attempts that it holds.
 
-    Raises SessionReplaced for a daemon that a newer one has replaced. One transaction; locks the agent.
+    Raises SessionReplaced for a daemon that a newer one has replaced, SessionRefused for an agent that is
+    gone. Two transactions, because what becomes of attempts takes locks on these, and reports take theirs in
+    the other order. A claim that was committed before the first is seen by the second; no later claim of
+    another server counts on the old session (see `hold_sessions`).
     """
+    epoch = str(register.epoch)
     with transaction.atomic():
-        agent = Agent.objects.select_for_update().get(pk=agent_id)
-        if agent.archived_at is not None:
-            raise SessionReplaced
-        epoch = str(register.epoch)
+        agent = Agent.objects.select_for_update(no_key=True).filter(pk=agent_id, archived_at=None).first()
+        if agent is None:
+            raise SessionRefused
         current = Connection.objects.filter(agent=agent).first()
         replaced = list(current.replaced_epochs) if current else []
         if epoch in replaced:
             raise SessionReplaced
         if current is not None and str(current.epoch) != epoch:
             replaced = [str(current.epoch), *replaced][:REMEMBERED_EPOCHS]
+        if current is not None and current.server_id is not None:
+            hints.session_changed(agent_id)
         Connection.objects.update_or_create(
             agent=agent,
             defaults={
@@ -112,17 +151,31 @@ def open_session(
             last_heartbeat_at=now,
             updated_at=now,
         )
-        return _reconcile(agent_id=agent_id, held=register.attempts, now=now, lease_secs=lease_secs)
+    return _reconcile(agent_id=agent_id, held=register.attempts, now=now, lease_secs=lease_secs)
 
 
-def close_session(*, agent_id: uuid.UUID, session_id: uuid.UUID, now: datetime) -> None:
-    """Note that a session ended; does nothing where another one has taken its place."""
-    with transaction.atomic():
-        closed = Connection.objects.filter(agent_id=agent_id, session_id=session_id, server__isnull=False)
-        if closed.update(server=None, last_activity=now):
-            Agent.objects.filter(pk=agent_id).update(
-                status=AgentStatus.OFFLINE, connected_at=None, updated_at=now
-            )
+def hold_sessions(sessions: Mapping[uuid.UUID, uuid.UUID]) -> set[uuid.UUID]:
+    """Return which agents still have the given session, and keep it so until the transaction ends.
+
+    A claim holds the sessions it claims for: an agent that moves to another server meanwhile is told there of
+    whatever was committed here, and nothing is ever committed for a session that is over.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLD_SESSIONS, {"agent_ids": list(sessions), "session_ids": list(sessions.values())})
+        return {agent_id for (agent_id,) in cursor.fetchall()}
+
+
+def close_sessions(sessions: Sequence[tuple[uuid.UUID, uuid.UUID]], *, now: datetime) -> None:
+    """Note that these (agent, session) ended; does nothing where another session has taken the place."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            _CLOSE_SESSIONS,
+            {
+                "agent_ids": [agent_id for agent_id, _ in sessions],
+                "session_ids": [session_id for _, session_id in sessions],
+                "now": now,
+            },
+        )
 
 
 def apply_heartbeats(
@@ -162,64 +215,24 @@ def apply_heartbeats(
     ]
 
 
-def register_server(*, server_id: uuid.UUID, name: str, address: str, version: str, now: datetime) -> None:
-    """Make this process known to the cluster."""
-    Server.objects.update_or_create(
-        pk=server_id,
-        defaults={
-            "name": name,
-            "address": address,
-            "version": version,
-            "started_at": now,
-            "last_heartbeat_at": now,
-        },
-    )
+def sessions_to_close(
+    *, server_id: uuid.UUID, session_ids: Sequence[uuid.UUID]
+) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
+    """Return which of these sessions another one has replaced, and which somebody wants closed.
 
-
-def keep_server_alive(*, server_id: uuid.UUID, now: datetime) -> None:
-    """Renew this server's heartbeat, and take the agents of servers that died off their hands.
-
-    Their attempts get time to be named on another server, so that a server's death fails no work.
+    A session that others took from this server, because they had not heard of it, is made its own again.
     """
-    Server.objects.filter(pk=server_id).update(last_heartbeat_at=now)
-    rescue.note_servers_alive(holder=str(server_id), now=now)
-    _note_silent_agents(now=now)
-    dead_since = now - timedelta(seconds=rescue.SERVER_DEAD_AFTER_SECS)
-    with transaction.atomic():
-        orphans = list(
-            Connection.objects.select_for_update(skip_locked=True, of=("self",))
-            .filter(server__last_heartbeat_at__lt=dead_since)
-            .values_list("agent_id", flat=True)
-        )
-        if not orphans:
-            return
-        lifecycle.extend_leases(agent_ids=orphans, until=now + timedelta(seconds=rescue.RECONNECT_GRACE_SECS))
-        Connection.objects.filter(agent_id__in=orphans).update(server=None)
-        Agent.objects.filter(pk__in=orphans).update(
-            status=AgentStatus.OFFLINE, connected_at=None, updated_at=now
-        )
-
-
-def _note_silent_agents(*, now: datetime) -> None:
-    """Note that agents which have no session, only heartbeats by HTTP, went silent."""
-    Agent.objects.filter(
-        status__in=CONNECTED_STATUSES, last_heartbeat_at__lt=now - timedelta(seconds=HTTP_SILENCE_SECS)
-    ).exclude(connection__server__isnull=False).update(
-        status=AgentStatus.OFFLINE, connected_at=None, updated_at=now
-    )
-
-
-def retire_server(*, server_id: uuid.UUID) -> None:
-    """Forget this server: it stops in good order and its sessions are closed."""
-    Server.objects.filter(pk=server_id).delete()
-
-
-def sessions_to_close(*, server_id: uuid.UUID, session_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    """Return which of these sessions are no longer the agents' own, or are to be closed."""
-    still_own = Connection.objects.filter(
-        server_id=server_id, session_id__in=list(session_ids), close_requested_at__isnull=True
-    ).values_list("session_id", flat=True)
-    return set(session_ids) - set(still_own)
+    rows = {
+        session_id: (holder, close_requested_at)
+        for session_id, holder, close_requested_at in Connection.objects.filter(
+            session_id__in=list(session_ids)
+        ).values_list("session_id", "server_id", "close_requested_at")
+    }
+    unwanted = {session_id for session_id, (_, requested_at) in rows.items() if requested_at is not None}
+    taken = [session_id for session_id, (holder, _) in rows.items() if holder != server_id]
+    if taken:
+        Connection.objects.filter(session_id__in=taken).update(server_id=server_id)
+    return set(session_ids) - rows.keys(), unwanted
 
 
 def attempts_to_cancel(*, agent_ids: Sequence[uuid.UUID]) -> list[tuple[uuid.UUID, uuid.UUID, int, int, str]]:
@@ -233,16 +246,30 @@ def attempts_to_cancel(*, agent_ids: Sequence[uuid.UUID]) -> list[tuple[uuid.UUI
     ]
 
 
-def take_commands(*, agent_ids: Sequence[uuid.UUID], now: datetime) -> list[AgentCommand]:
-    """Take the commands that wait for these agents; each is sent at most once."""
+def take_commands(*, session_ids: Sequence[uuid.UUID], now: datetime) -> list[AgentCommand]:
+    """Take the commands that wait for the agents of these sessions; each is sent at most once."""
     with transaction.atomic():
         commands = list(
-            AgentCommand.objects.select_for_update(skip_locked=True).filter(
-                agent_id__in=list(agent_ids), sent_at__isnull=True
+            AgentCommand.objects.select_for_update(skip_locked=True, of=("self",)).filter(
+                agent__connection__session_id__in=list(session_ids), sent_at__isnull=True
             )
         )
         AgentCommand.objects.filter(pk__in=[command.pk for command in commands]).update(sent_at=now)
     return commands
+
+
+def live_attempts(*, agent_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Return the attempts of these agents that have not ended."""
+    return set(TaskInstance.objects.live().filter(agent_id__in=list(agent_ids)).values_list("pk", flat=True))
+
+
+def foreign_attempts(keys: Iterable[AttemptKey]) -> set[uuid.UUID]:
+    """Return which of these agents named an attempt that belongs to another agent."""
+    named = {key.instance_id: key.agent_id for key in keys}
+    owners = TaskInstance.objects.filter(pk__in=list(named), agent__isnull=False).values_list(
+        "pk", "agent_id"
+    )
+    return {named[instance_id] for instance_id, owner in owners if named[instance_id] != owner}
 
 
 def note_command_results(
@@ -307,14 +334,14 @@ def _reconcile(
             statements.RESENDABLE, {"agent_id": agent_id, "held": [key.instance_id for key in keys]}
         )
         resend = [started_attempt(row) for row in cursor.fetchall()]
-    lifecycle.renew_leases(
+    # One that is called lost just now is not sent again: its task may be with another agent already.
+    sent_again, _ = lifecycle.renew_leases(
         [AttemptKey(agent_id=agent_id, instance_id=a.instance_id, token=a.token) for a in resend],
         now=now,
         lease_secs=lease_secs,
     )
-    live = set(
-        TaskInstance.objects.filter(agent_id=agent_id, status__in=INSTANCE_LIVE).values_list("pk", flat=True)
-    )
+    resend = [attempt for attempt in resend if attempt.instance_id in sent_again]
+    live = live_attempts(agent_ids=[agent_id])
     return OpenedSession(attempts=attempts, resend=resend, live=live)
 
 

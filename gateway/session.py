@@ -2,13 +2,39 @@
 
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
 
 from agents.protocol import messages, version
 from agents.protocol.codec import encode_frame
 from scheduling.services.lifecycle import AttemptKey, StartedAttempt
+
+# Room in a frame for everything but its tasks.
+_FRAME_BUDGET: Final = version.MAX_FRAME_BYTES - 4096
+_encoder = msgspec.json.Encoder()
+
+
+@dataclass(slots=True)
+class Credit:
+    """What a peer has sent and we still hold, against what it may have us hold."""
+
+    messages: int = 0
+    bytes: int = 0
+
+    def take(self, size: int) -> bool:
+        """Count a message of `size` bytes; return whether the peer was within its limits."""
+        self.messages += 1
+        self.bytes += size
+        return self.messages <= version.MAX_UNACKED_MESSAGES and self.bytes <= version.MAX_UNACKED_BYTES
+
+    def give_back(self, size: int) -> None:
+        """Count a message as dealt with."""
+        self.messages -= 1
+        self.bytes -= size
 
 
 @dataclass
@@ -23,12 +49,14 @@ class AgentSession:
     capacity: int = 1
     is_open: bool = False
     in_hand: set[uuid.UUID] = field(default_factory=set)
+    told_to_cancel: set[uuid.UUID] = field(default_factory=set)
     ready_nonce: int = 0
     ready_slots: int = 0
     clock_offset_ms: float = 0.0
     messages_sent: int = 0
     messages_received: int = 0
-    unacked: dict[str, int] = field(default_factory=dict)
+    unacked: Credit = field(default_factory=Credit)
+    unprocessed: Credit = field(default_factory=Credit)
     last_heard: float = field(default_factory=time.monotonic)
 
     @property
@@ -38,20 +66,15 @@ class AgentSession:
             return 0
         return max(0, min(self.ready_slots, self.capacity - len(self.in_hand)))
 
-    @property
-    def exceeds_credit(self) -> bool:
-        """Whether the agent sent more than it may before waiting for acknowledgements."""
-        return (
-            len(self.unacked) > version.MAX_UNACKED_MESSAGES
-            or sum(self.unacked.values()) > version.MAX_UNACKED_BYTES
-        )
-
     def key(self, attempt: messages.AttemptRef | messages.AttemptReport | messages.OutputChunk) -> AttemptKey:
         """Return the attempt's key as this agent, and no other, may use it."""
         return AttemptKey(agent_id=self.agent_id, instance_id=attempt.instance_id, token=attempt.token)
 
     def note_clock(self, timestamp_ms: int, now: datetime) -> None:
-        """Take the agent's clock from a frame; the offset is for display, never for a decision."""
+        """Take the agent's clock from a frame; the offset is for display, never for a decision.
+
+        Only frames that are never sent a second time may be used: a kept one bears an old time.
+        """
         self.clock_offset_ms = now.timestamp() * 1000 - timestamp_ms
 
     def server_time(self, at_ms: int, now: datetime) -> datetime:
@@ -59,20 +82,38 @@ class AgentSession:
         age_ms = max(0.0, now.timestamp() * 1000 - self.clock_offset_ms - at_ms)
         return now - timedelta(milliseconds=min(age_ms, 365 * 86_400_000.0))
 
+    def forget_attempt(self, instance_id: uuid.UUID) -> None:
+        """Note that the agent does not have this attempt any more: its slot is free."""
+        self.in_hand.discard(instance_id)
+        self.told_to_cancel.discard(instance_id)
+
     async def send(self, payload: messages.Payload) -> None:
         """Send one message; a socket that is going down loses it, as the protocol expects."""
         self.messages_sent += 1
         await self.send_text(encode_frame(payload))
 
-    async def dispatch(self, attempts: list[StartedAttempt], *, now: datetime, lease_secs: float) -> None:
-        """Send attempts that are committed already, in frames no larger than the protocol allows."""
-        for attempt in attempts:
-            self.in_hand.add(attempt.instance_id)
+    async def close(self, *, reason: str, code: int, reconnect_after_ms: int) -> None:
+        """Say goodbye and close the socket; nothing is given to this session from now on."""
+        self.ready_slots = 0
+        await self.send(messages.Goodbye(reason=reason, reconnect_after_ms=reconnect_after_ms))
+        await self.close_socket(code)
+
+    async def dispatch(
+        self, attempts: Sequence[StartedAttempt], *, now: datetime, lease_secs: float
+    ) -> list[StartedAttempt]:
+        """Send attempts that are committed already; return those that fit into no frame."""
         self.ready_slots = max(0, self.ready_slots - len(attempts))
-        for frame in split_for_frames([dispatched_task(attempt, now=now) for attempt in attempts]):
-            await self.send(
-                messages.Dispatch(nonce=self.ready_nonce, lease_ttl_ms=int(lease_secs * 1000), tasks=frame)
-            )
+        frames, too_large = split_for_frames(attempts, now=now)
+        for frame in filter(None, frames):
+            await self.dispatch_frame(frame, lease_secs=lease_secs)
+        return too_large
+
+    async def dispatch_frame(self, tasks: list[messages.DispatchedTask], *, lease_secs: float) -> None:
+        """Send one frame of tasks, which the agent has in hand from now on."""
+        self.in_hand.update(task.instance_id for task in tasks)
+        await self.send(
+            messages.Dispatch(nonce=self.ready_nonce, lease_ttl_ms=int(lease_secs * 1000), tasks=tasks)
+        )
 
 
 def dispatched_task(attempt: StartedAttempt, *, now: datetime) -> messages.DispatchedTask:
@@ -100,17 +141,25 @@ def dispatched_task(attempt: StartedAttempt, *, now: datetime) -> messages.Dispa
     )
 
 
-def split_for_frames(tasks: list[messages.DispatchedTask]) -> list[list[messages.DispatchedTask]]:
-    """Return `tasks` in lists whose frames stay below the protocol's size."""
-    frames: list[list[messages.DispatchedTask]] = []
-    size = 0
-    for task in tasks:
-        task_size = sum(len(arg.encode()) for arg in task.args) + 1024
-        task_size += sum(len(k) + len(v.encode()) for k, v in task.environment.items())
-        task_size += len(str(task.parameters).encode())
-        if not frames or size + task_size > version.MAX_FRAME_BYTES // 2:
+def split_for_frames(
+    attempts: Sequence[StartedAttempt], *, now: datetime, first_budget: int = _FRAME_BUDGET
+) -> tuple[list[list[messages.DispatchedTask]], list[StartedAttempt]]:
+    """Return the tasks of `attempts` in lists that fit into frames, and the attempts that fit into none.
+
+    `first_budget` is the room in bytes for the first list, which may stay empty.
+    """
+    frames: list[list[messages.DispatchedTask]] = [[]]
+    too_large = []
+    room = first_budget
+    for attempt in attempts:
+        task = dispatched_task(attempt, now=now)
+        size = len(_encoder.encode(task)) + 1
+        if size > _FRAME_BUDGET:
+            too_large.append(attempt)
+            continue
+        if size > room:
             frames.append([])
-            size = 0
+            room = _FRAME_BUDGET
         frames[-1].append(task)
-        size += task_size
-    return frames
+        room -= size
+    return frames, too_large

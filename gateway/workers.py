@@ -7,7 +7,7 @@ The gateway therefore has threads of its own, each with its own database connect
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final, Generic, TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
@@ -18,6 +18,8 @@ THREADS: Final = 4
 RETRY_AFTER_SECS: Final = 0.5
 
 _executor = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="gateway-db")
+# What says that this server is alive never waits behind other work.
+vital_executor: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gateway-vital")
 
 
 T = TypeVar("T")
@@ -25,9 +27,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-async def in_database_thread(work: Callable[[], T]) -> T:
+async def in_database_thread(work: Callable[[], T], *, executor: Executor = _executor) -> T:
     """Run `work` on one of the gateway's database threads and return what it returns."""
-    return await asyncio.get_running_loop().run_in_executor(_executor, _call, work)
+    return await asyncio.get_running_loop().run_in_executor(executor, _call, work)
 
 
 def _call(work: Callable[[], T]) -> T:
@@ -37,6 +39,16 @@ def _call(work: Callable[[], T]) -> T:
         # The connection may be dead; the next call opens a new one.
         connection.close()
         raise
+
+
+async def run_for_ever(name: str, loop: Callable[[], Awaitable[None]]) -> None:
+    """Run `loop`, and start it again should an error end it: without one of its loops a server is dead."""
+    while True:
+        try:
+            await loop()
+        except Exception:
+            logger.exception("%s failed and starts again", name)
+        await asyncio.sleep(RETRY_AFTER_SECS)
 
 
 class Batcher(Generic[Item, Result]):
@@ -78,21 +90,36 @@ class Batcher(Generic[Item, Result]):
                 await self._apply_batch(batch)
 
     async def _apply_batch(self, batch: list[Item]) -> None:
+        is_away = False
         while True:
             try:
                 result = await in_database_thread(lambda: self._apply(batch))
             except (OperationalError, InterfaceError) as error:
-                logger.warning("database away, %s items wait: %s", len(batch), error)
+                if not is_away:
+                    logger.warning("database away, %s items wait: %s", len(batch), error)
+                is_away = True
                 await asyncio.sleep(RETRY_AFTER_SECS)
-            except (DatabaseError, ValueError, TypeError, OverflowError) as error:
-                if len(batch) == 1:
-                    logger.exception("refused by the database")
-                    await self._refused(batch[0], error)
-                else:
-                    middle = len(batch) // 2
-                    await self._apply_batch(batch[:middle])
-                    await self._apply_batch(batch[middle:])
+            except Exception as error:  # noqa: BLE001 (`_split` logs it)
+                await self._split(batch, error)
                 return
             else:
-                await self._done(batch, result)
-                return
+                break
+        try:
+            await self._done(batch, result)
+        except Exception:
+            logger.exception("an answer could not be sent")
+
+    async def _split(self, batch: list[Item], error: Exception) -> None:
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await self._apply_batch(batch[:middle])
+            await self._apply_batch(batch[middle:])
+            return
+        if isinstance(error, DatabaseError | ValueError | OverflowError):
+            logger.warning("refused by the database: %s", error)
+        else:
+            logger.error("could not be applied", exc_info=error)
+        try:
+            await self._refused(batch[0], error)
+        except Exception:
+            logger.exception("a refusal could not be sent")

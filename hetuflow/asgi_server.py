@@ -1,10 +1,15 @@
-"""Daphne as Hetuflow runs it: the gateway starts and stops with it, and any close code can be sent."""
+"""Daphne as Hetuflow runs it: it starts and stops the gateway, and no peer can make it grow without bound."""
 
 import asyncio
 import logging
+import os
 import signal
+import threading
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
+from autobahn.websocket.types import ConnectionDeny
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
@@ -17,13 +22,135 @@ from hetuflow.asgi import application
 logger = logging.getLogger(__name__)
 
 STOP_TIMEOUT_SECS: Final = 5.0
+EXIT_TIMEOUT_SECS: Final = 7.0
+# Daphne looks at its sockets every two seconds, so a ping leaves that much later than asked.
+CHECK_EVERY_SECS: Final = 2.0
+# Messages that wait for the application; more of them, and the peer is made to wait by TCP.
+MAX_WAITING_MESSAGES: Final = 64
+MAX_WAITING_BYTES: Final = 512 * 1024
+# What a peer has not read yet: no honest one is this far behind.
+MAX_UNSENT_BYTES: Final = 8 * 1024 * 1024
+
+
+class _Unsent:
+    """Counts what a peer does not read; Twisted tells it when the socket's buffer is full and when empty."""
+
+    def __init__(self) -> None:
+        self.is_full = False
+        self.size = 0
+
+    def pauseProducing(self) -> None:
+        self.is_full = True
+
+    def resumeProducing(self) -> None:
+        self.is_full = False
+        self.size = 0
+
+    def stopProducing(self) -> None:
+        self.is_full = True
 
 
 class _Protocol(WebSocketProtocol):  # type: ignore[misc]
-    """Sends the close codes that the agent protocol names; autobahn lets an application send few of them."""
+    """A socket with the close codes of the agent protocol and bounds for what waits in either direction."""
+
+    def onConnect(self, request: Any) -> Any:
+        # A close code tells the peer what was wrong; autobahn would only drop the connection.
+        self.failByDrop = False
+        self._unsent = _Unsent()
+        self._waiting_messages = 0
+        self._waiting_bytes = 0
+        self._opened = self._last_heard = time.monotonic()
+        return super().onConnect(request)
+
+    def onOpen(self) -> None:
+        # Twisted's HTTP channel is still registered from before the upgrade, and does nothing useful here.
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(self._unsent, True)
+        super().onOpen()
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self._last_heard = time.monotonic()
+        self._waiting_messages += 1
+        self._waiting_bytes += len(payload)
+        if self._has_too_much_waiting:
+            self.transport.pauseProducing()
+        super().onMessage(payload, isBinary)
+
+    def message_taken(self, message: dict[str, Any]) -> None:
+        """Note that the application has taken a message; read on where the peer had to wait for that."""
+        if message["type"] != "websocket.receive":
+            return
+        had_too_much = self._has_too_much_waiting
+        text = message.get("text")
+        self._waiting_messages -= 1
+        self._waiting_bytes -= len(message["bytes"] if text is None else text.encode())
+        if had_too_much and not self._has_too_much_waiting and self.transport is not None:
+            self.transport.resumeProducing()
+
+    def serverSend(self, content: Any, binary: bool = False) -> None:
+        if self._unsent.is_full:
+            self._unsent.size += len(content)
+            if self._unsent.size > MAX_UNSENT_BYTES:
+                logger.warning("%s does not read what it is sent and was disconnected", self.client_addr)
+                self.dropConnection(abort=True)
+                return
+        super().serverSend(content, binary)
 
     def serverClose(self, code: int | None = None) -> None:
         self.sendCloseFrame(code=1000 if code is None else code, isReply=False)
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        is_refusal = message["type"] == "websocket.close" and self.state == self.STATE_CONNECTING
+        if is_refusal and message.get("code") == version.CLOSE_TRY_LATER:
+            self._deny(503, "Try again later")
+        elif is_refusal:
+            self._deny(403, "Access denied")
+        else:
+            super().handle_reply(message)
+
+    def serverReject(self) -> None:
+        """Refuse a handshake that took too long, which says nothing about the peer's rights."""
+        self._deny(503, "Try again later")
+
+    def check_timeouts(self) -> None:
+        """Ping a peer that is silent; by the steady clock, where Daphne would use the wall's."""
+        now = time.monotonic()
+        if self.state == self.STATE_CONNECTING:
+            if now - self._opened > self.server.websocket_connect_timeout:
+                self.serverReject()
+        elif (
+            self.state == self.STATE_OPEN
+            and self.autoPingPending is None
+            and now - self._last_heard > version.PING_INTERVAL_SECS
+        ):
+            self._sendAutoPing()
+
+    @property
+    def _has_too_much_waiting(self) -> bool:
+        return self._waiting_messages > MAX_WAITING_MESSAGES or self._waiting_bytes > MAX_WAITING_BYTES
+
+    def _deny(self, status: int, reason: str) -> None:
+        if not hasattr(self, "handshake_deferred"):
+            return
+        denial = ConnectionDeny(code=status, reason=reason)  # type: ignore[no-untyped-call]
+        self.handshake_deferred.errback(denial)
+        del self.handshake_deferred
+        self.server.protocol_disconnected(self)
+
+
+async def _application(
+    scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[dict[str, Any]], Any]
+) -> None:
+    """Serve a connection, and tell its protocol of each message that the application took."""
+    taken: Callable[[dict[str, Any]], None] | None = scope.pop("message_taken", None)
+
+    async def receive_and_tell() -> dict[str, Any]:
+        message: dict[str, Any] = await receive()
+        if taken is not None:
+            taken(message)
+        return message
+
+    await application(scope, receive if taken is None else receive_and_tell, send)
 
 
 class AsgiServer(Server):  # type: ignore[misc]
@@ -31,24 +158,31 @@ class AsgiServer(Server):  # type: ignore[misc]
 
     def __init__(self, *, host: str, port: int) -> None:
         super().__init__(
-            application=application,
+            application=_application,
             endpoints=build_endpoint_description_strings(host=host, port=port),
             signal_handlers=False,
             # Daphne would close sockets after a day, or when the wall clock jumps; our heartbeats decide.
             websocket_timeout=-1,
             ping_interval=version.PING_INTERVAL_SECS,
-            ping_timeout=version.PING_TIMEOUT_SECS,
+            ping_timeout=version.PING_TIMEOUT_SECS - CHECK_EVERY_SECS,
             server_name="hetuflow",
             verbosity=0,
         )
         self.exit_code = 0
+        self._is_stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self) -> None:
-        """Serve until a signal, or until the gateway or the port fails."""
+        """Serve until a signal, or until the port cannot be had."""
         WebSocketFactory.protocol = _Protocol
         reactor.callWhenRunning(self._on_running)
         super().run()
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        """Start the application for a connection; a socket learns which of its messages were taken."""
+        if isinstance(protocol, _Protocol):
+            scope["message_taken"] = protocol.message_taken
+        return super().create_application(protocol, scope)
 
     def listen_error(self, failure: Any) -> None:
         """End the process where the port cannot be had."""
@@ -58,22 +192,21 @@ class AsgiServer(Server):  # type: ignore[misc]
 
     def _on_running(self) -> None:
         loop = asyncio.get_event_loop()
-        self._spawn(self._start())
+        loop.call_soon(running_runtime)  # the loop does not run yet
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: self._spawn(self._stop()))
+            loop.add_signal_handler(number, self._on_signal)
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_event_loop().create_task(work)
+    def _on_signal(self) -> None:
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        # Should the event loop itself hang.
+        watchdog = threading.Timer(EXIT_TIMEOUT_SECS, os._exit, [1])
+        watchdog.daemon = True
+        watchdog.start()
+        task = asyncio.get_event_loop().create_task(self._stop())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _start(self) -> None:
-        try:
-            await running_runtime()
-        except Exception:
-            logger.exception("the gateway cannot start")
-            self.exit_code = 1
-            self.stop()
 
     async def _stop(self) -> None:
         """Say goodbye to the agents, as long as that takes no longer than they would wait; then end."""

@@ -126,7 +126,9 @@ _one_off = "pytest" in sys.modules or (
     Path(sys.argv[0]).name == "manage.py" and sys.argv[1:2] not in (["server"], ["scheduler"])
 )
 if DATABASE_POOL_SIZE > 0 and not _one_off:
-    _options["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}
+    # The pool doubles its pause between attempts until `reconnect_timeout`, then begins anew with the next
+    # request: with its default of 300 s, a database would be back for minutes before anybody noticed.
+    _options["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10, "reconnect_timeout": 4}
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 # --- API ----------------------------------------------------------------------------------------------

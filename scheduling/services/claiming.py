@@ -8,7 +8,7 @@ never on how many tasks wait (`make bench` shows it).
 
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -81,6 +81,9 @@ LATERAL (SELECT t.due_at FROM scheduling_task t
 """
 _QUEUES: Final = _DUE_QUEUES.split("WHERE EXISTS", maxsplit=1)[0]
 
+# Says which of the agents with assignments may have them, and keeps that so until the transaction ends.
+Hold = Callable[[Collection[uuid.UUID]], Collection[uuid.UUID]]
+
 
 @dataclass(slots=True)
 class _Queue:
@@ -93,12 +96,18 @@ class _Queue:
 
 
 def claim(
-    *, slots: Mapping[uuid.UUID, int], now: datetime, lead_secs: float, lease_secs: float
+    *,
+    slots: Mapping[uuid.UUID, int],
+    now: datetime,
+    lead_secs: float,
+    lease_secs: float,
+    hold: Hold | None = None,
 ) -> list[StartedAttempt]:
     """Claim tasks due by `now + lead_secs` for the free `slots` of agents; return the attempts begun.
 
     At most MAX_CLAIM at once, highest priority and longest due first; one transaction, committed on return.
-    Claims of other servers are skipped over, not waited for.
+    Claims of other servers are skipped over, not waited for. `hold` is asked about the agents that are to get
+    something; those that it leaves out get nothing.
     """
     until = now + timedelta(seconds=lead_secs)
     free = {agent_id: count for agent_id, count in slots.items() if count > 0}
@@ -111,19 +120,30 @@ def claim(
             return []
         queues = _served_queues(due, free)
         assignments = _assign(_take(queues, free, until=until), queues, free)
+        if hold is not None and assignments:
+            held = hold({assignment.agent_id for assignment in assignments if assignment.agent_id})
+            assignments = [assignment for assignment in assignments if assignment.agent_id in held]
         return lifecycle.begin_attempts(assignments, now=now, lease_secs=lease_secs)
 
 
-def next_due_at(*, after: datetime) -> datetime | None:
-    """Return when the first waiting task becomes due after `after`, for whatever agent; None for none."""
+def next_due_at(*, after: datetime, agent_ids: Sequence[uuid.UUID]) -> datetime | None:
+    """Return when the first task after `after` becomes due that one of these agents serves; None for none."""
     with connection.cursor() as cursor:
         cursor.execute(_QUEUES)
-        rows = cursor.fetchall()
-        if not rows:
+        queues = cursor.fetchall()
+        if not queues:
             return None
+        route_ids = list({route_id for route_id, _ in queues})
+        cursor.execute(_SERVED_ROUTES, {"agent_ids": list(agent_ids), "route_ids": route_ids})
+        served = {row[0] for row in cursor.fetchall()}
+        queues = [queue for queue in queues if queue[0] in served]
         cursor.execute(
             _NEXT_DUE,
-            {"route_ids": [row[0] for row in rows], "priorities": [row[1] for row in rows], "until": after},
+            {
+                "route_ids": [row[0] for row in queues],
+                "priorities": [row[1] for row in queues],
+                "until": after,
+            },
         )
         (due_at,) = cursor.fetchone()
     return due_at  # type: ignore[no-any-return]

@@ -3,41 +3,15 @@ import uuid
 
 import pytest
 from django.db import connection
-from websockets.exceptions import InvalidStatus
 
-from agents.services import issue_token
 from scheduling.clock import database_now
 from scheduling.models import TaskInstance
 from scheduling.services import manual
 from scheduling.services.output import read_output
-from tests import factories, processes
-from tests.gateway.peer import Peer
+from tests import factories
+from tests.gateway.peer import Peer, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def credentials():
-    agent = factories.agent()
-    return {"agent_id": str(agent.id), "token": issue_token(agent=agent)}
-
-
-@pytest.fixture
-def port(credentials):
-    with processes.server() as port:
-        yield port
-
-
-def run(conversation):
-    """Run a conversation to its end and close its sockets, so that nothing of it outlives the test."""
-
-    async def whole():
-        try:
-            return await conversation
-        finally:
-            await Peer.close_all()
-
-    return asyncio.run(whole())
 
 
 def instance_of(task):
@@ -65,13 +39,6 @@ def test_a_task_is_dispatched_run_and_acknowledged(port, credentials):
     instance = instance_of(run(conversation()))
     assert (instance.status, instance.exit_code, instance.task.status) == ("completed", 0, "completed")
     assert read_output(instance=instance, stream="stdout") == b"hi\n\x00\xff"
-
-
-@pytest.mark.parametrize("token", ["", "wrong", "hfa_00000000000000000000000000000000_x"])
-def test_a_socket_without_a_valid_token_gets_403(port, credentials, token):
-    with pytest.raises(InvalidStatus) as refusal:
-        run(Peer.connect(port, agent_id=credentials["agent_id"], token=token))
-    assert refusal.value.response.status_code == 403
 
 
 def test_a_running_task_is_cancelled_on_its_agent(port, credentials):
@@ -107,67 +74,6 @@ def test_a_report_with_another_token_changes_nothing_and_is_stale(port, credenti
         return task
 
     assert instance_of(run(conversation())).status == "dispatched"
-
-
-@pytest.mark.parametrize(
-    ("text", "code"), [("not json", 1007), ("[]", 1007), ('{"a": NaN}', 1007), ("[" * 50_000, 1007)]
-)
-def test_what_is_no_frame_closes_the_socket(port, credentials, text, code):
-    async def conversation():
-        peer = await Peer.connect(port, **credentials)
-        await peer.register()
-        await peer.socket.send(text)
-        return await peer.close_code()
-
-    assert run(conversation()) == code
-
-
-def test_a_frame_with_a_wrong_content_is_refused_and_the_session_stays(port, credentials):
-    async def conversation():
-        peer = await Peer.connect(port, **credentials)
-        await peer.register()
-        for kind, payload, code in [
-            ("ready", {"nonce": "1", "slots": 1}, "invalid"),
-            ("ready", {"nonce": 1, "slots": 1, "extra": 1}, "invalid"),
-            ("ready", {"nonce": 1, "slots": -1}, "invalid"),
-            ("dance", {}, "unknown_kind"),
-        ]:
-            frame_id = await peer.send(kind, **payload)
-            nack = await peer.receive("nack")
-            assert (nack["id"], nack["code"]) == (frame_id, code)
-        await peer.send("heartbeat", nonce=7, status="idle", running=0, metrics={}, attempts=[])
-        assert (await peer.receive("lease"))["nonce"] == 7
-
-    run(conversation())
-
-
-def test_a_newer_start_of_the_daemon_evicts_the_older_one_for_good(port, credentials):
-    async def conversation():
-        old, old_epoch = await Peer.connect(port, **credentials), str(uuid.uuid4())
-        await old.register(epoch=old_epoch)
-        new = await Peer.connect(port, **credentials)
-        await new.register()
-        assert (await old.receive("goodbye"))["reason"] == "replaced"
-        assert await old.close_code() == 4000
-        back = await Peer.connect(port, **credentials)
-        await back.send("register", **registration(credentials, old_epoch))
-        assert (await back.receive("goodbye"))["reason"] == "replaced"
-        await new.send("heartbeat", nonce=1, status="idle", running=0, metrics={}, attempts=[])
-        await new.receive("lease")
-
-    def registration(credentials, epoch):
-        return {
-            "protocol": 1,
-            "agent_id": credentials["agent_id"],
-            "epoch": epoch,
-            "name": "peer",
-            "version": "1",
-            "hostname": "host",
-            "labels": {},
-            "capabilities": {"max_concurrent_tasks": 1, "commands": ["bash"]},
-        }
-
-    run(conversation())
 
 
 def test_a_dispatch_that_was_not_accepted_comes_again_after_a_reconnect(port, credentials):

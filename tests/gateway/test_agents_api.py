@@ -8,7 +8,7 @@ import pytest
 from agents.errors import TokenRefused
 from agents.models import Agent
 from agents.services import authenticate_agent, issue_token
-from gateway import services
+from gateway import servers
 from gateway.models import AgentCommand, AgentLog
 from scheduling.clock import database_now
 from scheduling.models import TaskInstance
@@ -244,9 +244,9 @@ def test_a_heartbeat_by_http_says_how_the_agent_is_until_it_falls_silent(api):
     assert (status["running_tasks"], status["metrics"]["cpu_usage"]) == (2, 12.5)
     agent.refresh_from_db()
     server_id = uuid.uuid4()
-    services.keep_server_alive(server_id=server_id, now=agent.last_heartbeat_at + timedelta(seconds=59))
+    servers.keep_server_alive(server_id=server_id, now=agent.last_heartbeat_at + timedelta(seconds=59))
     assert api.get(f"{URL}/{agent.id}").json()["status"] == "busy"
-    services.keep_server_alive(server_id=server_id, now=agent.last_heartbeat_at + timedelta(seconds=61))
+    servers.keep_server_alive(server_id=server_id, now=agent.last_heartbeat_at + timedelta(seconds=61))
     assert api.get(f"{URL}/{agent.id}").json()["status"] == "offline"
 
 

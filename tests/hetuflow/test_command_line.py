@@ -38,7 +38,7 @@ def _only_line(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    "command", [["migrate"], ["api_token", "admin"], ["agent_token", "x"], ["server"], ["scheduler"]]
+    "command", [["migrate"], ["api_token", "admin"], ["agent_token", "x"], ["scheduler"]]
 )
 def test_a_command_says_in_one_line_that_no_database_is_reachable(command: list[str]) -> None:
     done = _manage(*command, DATABASE_URL=NOWHERE, HETUFLOW_PORT=str(free_port()))

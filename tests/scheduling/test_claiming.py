@@ -37,7 +37,7 @@ def test_tasks_are_claimed_up_to_the_lead_time_early_and_no_earlier():
     agent = factories.agent()
     factories.task(scheduled_at=NOW + timedelta(seconds=2.5))
     assert claim_for(agent) == []
-    assert next_due_at(after=NOW) == NOW + timedelta(seconds=2.5)
+    assert next_due_at(after=NOW, agent_ids=[agent.id]) == NOW + timedelta(seconds=2.5)
     assert len(claim_for(agent, now=NOW + timedelta(seconds=1))) == 1
 
 

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from hetuflow.asgi_server import AsgiServer
 from hetuflow.command_line import complain
-from hetuflow.database import UnusableDatabase, check_usable
+from hetuflow.database import UnreachableDatabase, UnusableDatabase, check_usable
 from hetuflow.listening import CannotListen, check_can_listen
 
 EXIT_TIMEOUT_SECS: Final = 2.0
@@ -28,6 +28,9 @@ class Command(BaseCommand):
         try:
             check_can_listen(host, port)
             check_usable()
+        except UnreachableDatabase as error:
+            # A server that starts before its database waits for it; the health check says so meanwhile.
+            complain(f"{error}. Trying until it can.")
         except (CannotListen, UnusableDatabase) as error:
             complain(str(error))
             sys.exit(1)

@@ -1,0 +1,241 @@
+"""What agents send, applied in batches: one crossing to the database and one transaction for many frames.
+
+An answer leaves only after the commit of what it answers.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from django.conf import settings
+
+from agents.protocol import messages, version
+from gateway import services
+from gateway.session import AgentSession, Credit
+from gateway.workers import Batcher, run_for_ever
+from scheduling.attempts import ReportedFact
+from scheduling.clock import database_now
+from scheduling.services import lifecycle, output
+from scheduling.services.lifecycle import AttemptKey
+
+logger = logging.getLogger(__name__)
+
+Content = TypeVar("Content")
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[Content]):
+    """A message that waits to be applied; `credit` gets its `size` back when it is."""
+
+    session: AgentSession
+    frame_id: str
+    size: int
+    credit: Credit
+    content: Content
+
+    def release(self) -> None:
+        """Give the sender its credit back."""
+        self.credit.give_back(self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An agent's word on what it was sent: the attempts that it has, and those that it will not start."""
+
+    accepted: Sequence[AttemptKey]
+    declined: Sequence[tuple[AttemptKey, str]]
+
+
+Reports = Received[list[tuple[AttemptKey, ReportedFact]]]
+Chunks = Received[list[output.Chunk]]
+Beat = Received[messages.Heartbeat]
+LogLines = Received[list[tuple[messages.LogLine, datetime]]]
+
+
+class Inbound:
+    """One batcher for each kind of message. `now` is the database's clock; `attempts_ended` is a hook."""
+
+    def __init__(self, *, now: Callable[[], datetime], attempts_ended: Callable[[], None]) -> None:
+        self._now = now
+        self._attempts_ended = attempts_ended
+        self.reports: Batcher[Reports, tuple[lifecycle.ReportResult, set[uuid.UUID]]] = Batcher(
+            apply=_apply_reports, done=self._reports_done, refused=_refused, limit=200
+        )
+        self.chunks: Batcher[Chunks, tuple[output.StoredOutput, set[uuid.UUID]]] = Batcher(
+            apply=_store_output, done=self._output_done, refused=_refused, limit=32
+        )
+        self.heartbeats: Batcher[Beat, list[list[messages.AttemptRef]]] = Batcher(
+            apply=_apply_heartbeats, done=self._heartbeats_done, refused=_refused, limit=500
+        )
+        self.answers: Batcher[Received[Answer], None] = Batcher(
+            apply=_apply_answers, done=self._answers_done, refused=_refused, limit=200
+        )
+        self.log_lines: Batcher[LogLines, None] = Batcher(
+            apply=_store_log_lines, done=_released, refused=_refused, limit=200
+        )
+        self.command_results: Batcher[Received[messages.CommandResult], None] = Batcher(
+            apply=_note_command_results, done=_released, refused=_refused, limit=200
+        )
+        self.ended_sessions: Batcher[AgentSession, None] = Batcher(
+            apply=_close_sessions, done=_nothing, refused=_session_not_closed, limit=500
+        )
+
+    def loops(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what has to run for ever."""
+        batchers: dict[str, Batcher[Any, Any]] = {
+            name: value for name, value in vars(self).items() if isinstance(value, Batcher)
+        }
+        return [run_for_ever(name, batcher.run) for name, batcher in batchers.items()]
+
+    async def _reports_done(
+        self, batch: list[Reports], result: tuple[lifecycle.ReportResult, set[uuid.UUID]]
+    ) -> None:
+        applied, intruders = result
+        stale = {key for key, _ in applied.stale}
+        by_session: dict[uuid.UUID, tuple[AgentSession, list[str], list[messages.StaleReport]]] = {}
+        for received in batch:
+            received.release()
+            session, ids, stale_reports = by_session.setdefault(
+                received.session.session_id, (received.session, [], [])
+            )
+            ids.append(received.frame_id)
+            stale_reports.extend(
+                messages.StaleReport(instance_id=key.instance_id, token=key.token, seq=fact.seq)
+                for key, fact in received.content
+                if key in stale
+            )
+        for session, ids, stale_reports in by_session.values():
+            await session.send(messages.Ack(ids=ids, stale=stale_reports))
+            await _close_intruder(session, intruders)
+        # A place of a limited job is free only now; a slot was free when the report came.
+        self._attempts_ended()
+
+    async def _output_done(
+        self, batch: list[Chunks], result: tuple[output.StoredOutput, set[uuid.UUID]]
+    ) -> None:
+        stored, intruders = result
+        for received in batch:
+            received.release()
+            keys = {chunk.key for chunk in received.content}
+            named = {
+                (chunk.key.instance_id, chunk.stream)
+                for chunk in received.content
+                if chunk.key not in stored.stale
+            }
+            await received.session.send(
+                messages.Ack(
+                    ids=[received.frame_id],
+                    stale=[
+                        messages.StaleReport(instance_id=key.instance_id, token=key.token)
+                        for key in keys & stored.stale
+                    ],
+                    offsets=[
+                        messages.StoredOffset(
+                            instance_id=instance_id, stream=stream, offset=stored.offsets[instance_id, stream]
+                        )
+                        for instance_id, stream in named
+                    ],
+                )
+            )
+            await _close_intruder(received.session, intruders)
+
+    async def _heartbeats_done(self, batch: list[Beat], kills: list[list[messages.AttemptRef]]) -> None:
+        for received, kill in zip(batch, kills, strict=True):
+            received.release()
+            await received.session.send(
+                messages.Lease(
+                    nonce=received.content.nonce,
+                    ttl_ms=int(settings.HETUFLOW_LEASE_SECS * 1000),
+                    server_time_ms=int(self._now().timestamp() * 1000),
+                    kill=kill,
+                )
+            )
+
+    async def _answers_done(self, batch: list[Received[Answer]], _result: None) -> None:
+        await _released(batch, None)
+        if any(received.content.declined for received in batch):
+            self._attempts_ended()
+
+
+async def _released(batch: Sequence[Received[Any]], _result: None) -> None:
+    for received in batch:
+        received.release()
+
+
+async def _refused(received: Received[Any], error: Exception) -> None:
+    received.release()
+    detail = f"{type(error).__name__}: the content cannot be stored"
+    await received.session.send(messages.Nack(id=received.frame_id, code="invalid", detail=detail))
+
+
+async def _close_intruder(session: AgentSession, intruders: set[uuid.UUID]) -> None:
+    """Close the socket of an agent that spoke for another agent's attempt; nothing of that was applied."""
+    if session.agent_id in intruders:
+        logger.warning(
+            "agent %s at %s reported on an attempt of another agent and was disconnected",
+            session.agent_id,
+            session.remote_address,
+        )
+        await session.close_socket(version.CLOSE_POLICY)
+
+
+async def _nothing(_batch: list[AgentSession], _result: None) -> None:
+    return
+
+
+async def _session_not_closed(session: AgentSession, error: Exception) -> None:
+    logger.error("end of the session of %s not noted: %s", session.agent_id, error)
+
+
+def _apply_reports(batch: list[Reports]) -> tuple[lifecycle.ReportResult, set[uuid.UUID]]:
+    result = lifecycle.apply_reports(
+        [report for received in batch for report in received.content], now=database_now()
+    )
+    intruders = services.foreign_attempts(key for key, _ in result.stale) if result.stale else set()
+    return result, intruders
+
+
+def _store_output(batch: list[Chunks]) -> tuple[output.StoredOutput, set[uuid.UUID]]:
+    stored = output.store_output([chunk for received in batch for chunk in received.content])
+    return stored, services.foreign_attempts(stored.stale) if stored.stale else set()
+
+
+def _apply_heartbeats(batch: list[Beat]) -> list[list[messages.AttemptRef]]:
+    rows = [
+        services.HeartbeatRow(
+            agent_id=received.session.agent_id,
+            session_id=received.session.session_id,
+            heartbeat=received.content,
+            messages_sent=received.session.messages_sent,
+            messages_received=received.session.messages_received,
+        )
+        for received in batch
+    ]
+    return services.apply_heartbeats(rows, now=database_now(), lease_secs=settings.HETUFLOW_LEASE_SECS)
+
+
+def _apply_answers(batch: list[Received[Answer]]) -> None:
+    now = database_now()
+    lifecycle.accept_attempts([key for received in batch for key in received.content.accepted], now=now)
+    lifecycle.decline_attempts(
+        [declined for received in batch for declined in received.content.declined], now=now
+    )
+
+
+def _store_log_lines(batch: list[LogLines]) -> None:
+    services.store_log_lines(
+        [(received.session.agent_id, line, at) for received in batch for line, at in received.content]
+    )
+
+
+def _note_command_results(batch: list[Received[messages.CommandResult]]) -> None:
+    services.note_command_results(
+        [(received.session.agent_id, received.content) for received in batch], now=database_now()
+    )
+
+
+def _close_sessions(batch: list[AgentSession]) -> None:
+    services.close_sessions([(session.agent_id, session.session_id) for session in batch], now=database_now())

@@ -1,0 +1,75 @@
+"""The server processes of the cluster: who is there, and what becomes of the agents of one that is not."""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Final
+
+from agents.models import CONNECTED_STATUSES, Agent, AgentStatus
+from gateway.models import Connection, Server
+from gateway.services import close_sessions
+from scheduling.services import lifecycle, rescue
+
+SERVERS_KEPT_FOR: Final = timedelta(days=1)
+HTTP_SILENCE_SECS: Final = 60.0
+
+
+def register_server(*, server_id: uuid.UUID, name: str, address: str, version: str, now: datetime) -> None:
+    """Make this process known to the cluster, and forget servers that died long ago."""
+    Server.objects.filter(last_heartbeat_at__lt=now - SERVERS_KEPT_FOR).delete()
+    Server.objects.update_or_create(
+        pk=server_id,
+        defaults={
+            "name": name,
+            "address": address,
+            "version": version,
+            "last_heartbeat_at": now,
+        },
+        create_defaults={
+            "name": name,
+            "address": address,
+            "version": version,
+            "started_at": now,
+            "last_heartbeat_at": now,
+        },
+    )
+
+
+def keep_server_alive(*, server_id: uuid.UUID, now: datetime) -> bool:
+    """Renew this server's heartbeat, and take the agents of servers that died off their hands.
+
+    Their attempts get time to be named on another server, so that a server's death fails no work. Returns
+    False where the server has to be registered again.
+    """
+    rescue.note_servers_alive(holder=str(server_id), now=now)
+    _note_silent_agents(now=now)
+    if not Server.objects.filter(pk=server_id).update(last_heartbeat_at=now):
+        return False
+    dead_since = now - timedelta(seconds=rescue.SERVER_DEAD_AFTER_SECS)
+    orphans = list(
+        Connection.objects.filter(server__last_heartbeat_at__lt=dead_since).values_list(
+            "agent_id", "session_id"
+        )
+    )
+    if orphans:
+        lifecycle.extend_leases(
+            agent_ids=[agent_id for agent_id, _ in orphans],
+            until=now + timedelta(seconds=rescue.RECONNECT_GRACE_SECS),
+        )
+        close_sessions(orphans, now=now)
+    return True
+
+
+def retire_server(*, server_id: uuid.UUID, now: datetime) -> None:
+    """Forget this server: it stops in good order and its sessions are closed."""
+    sessions = Connection.objects.filter(server_id=server_id).values_list("agent_id", "session_id")
+    close_sessions(list(sessions), now=now)
+    Server.objects.filter(pk=server_id).delete()
+
+
+def _note_silent_agents(*, now: datetime) -> None:
+    """Note that agents which have no session, only heartbeats by HTTP, went silent."""
+    Agent.objects.filter(
+        status__in=CONNECTED_STATUSES, last_heartbeat_at__lt=now - timedelta(seconds=HTTP_SILENCE_SECS)
+    ).exclude(connection__server__isnull=False).update(
+        status=AgentStatus.OFFLINE, connected_at=None, updated_at=now
+    )
