@@ -1,7 +1,6 @@
 """The pump: one for each server process, it claims tasks for free slots and sends them to their agents."""
 
 import asyncio
-import contextlib
 import logging
 import uuid
 from collections import defaultdict
@@ -14,7 +13,7 @@ from django.db import DatabaseError, InterfaceError
 
 from gateway import services
 from gateway.session import AgentSession
-from gateway.workers import in_database_thread
+from gateway.workers import in_database_thread, wait_for_event
 from scheduling.attempts import ReportedFact
 from scheduling.clock import database_now
 from scheduling.services import claiming, lifecycle
@@ -52,8 +51,7 @@ class Pump:
             self._wake.clear()
             wait_secs = await self._claim_and_dispatch()
             if wait_secs > 0:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), wait_secs)
+                await wait_for_event(self._wake, wait_secs)
 
     async def _claim_and_dispatch(self) -> float:
         """Do one claim and send what it gave; return after how many seconds to look again unless woken."""

@@ -1,7 +1,6 @@
 """What one server process runs beside its sockets: pump, batches, hints, its own heartbeat."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
@@ -24,7 +23,7 @@ from gateway.inbound import Inbound
 from gateway.models import AgentCommand
 from gateway.session import AgentSession
 from gateway.wakeup import listen
-from gateway.workers import in_database_thread, run_for_ever, vital_executor
+from gateway.workers import in_database_thread, run_for_ever, vital_executor, wait_for_event
 from scheduling import hints
 from scheduling.clock import database_now
 
@@ -33,6 +32,7 @@ logger = logging.getLogger(__name__)
 SERVER_HEARTBEAT_SECS: Final = 2.0
 CANCEL_POLL_SECS: Final = 1.0
 CLOCK_READINGS: Final = 3
+LOOPS_END_WITHIN_SECS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,8 @@ class Runtime:
             await session.close(reason="server stops", code=version.CLOSE_RESTART, reconnect_after_ms=500)
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LOOPS_END_WITHIN_SECS)
         if self._is_ready.is_set():
             await in_database_thread(
                 lambda: servers.retire_server(server_id=self.server_id, now=database_now()),
@@ -157,8 +158,7 @@ class Runtime:
             poll_secs = float(settings.HETUFLOW_POLL_SECS)
             if any(session.in_hand for session in self.sessions.values()):
                 poll_secs = min(poll_secs, CANCEL_POLL_SECS)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._check_sessions.wait(), poll_secs)
+            await wait_for_event(self._check_sessions, poll_secs)
             self._check_sessions.clear()
             try:
                 await self._look_after_sessions()

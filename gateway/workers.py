@@ -41,6 +41,18 @@ def _call(work: Callable[[], T]) -> T:
         raise
 
 
+async def wait_for_event(event: asyncio.Event, limit_secs: float) -> None:
+    """Wait until `event` is set, at most `limit_secs`.
+
+    Not by `asyncio.wait_for`: Python 3.11's forgets that it was cancelled where the event is set just then.
+    """
+    try:
+        async with asyncio.timeout(limit_secs):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
 async def run_for_ever(name: str, loop: Callable[[], Awaitable[None]]) -> None:
     """Run `loop`, and start it again should an error end it: without one of its loops a server is dead."""
     while True:

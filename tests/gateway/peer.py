@@ -93,10 +93,14 @@ class Peer:
 
     async def receive(self, kind: str) -> dict[str, Any]:
         """Return the payload of the next frame of that kind; others before it are passed over."""
+        return await self.receive_any(kind)
+
+    async def receive_any(self, *kinds: str) -> dict[str, Any]:
+        """Return the payload of the next frame of one of these kinds."""
         async with asyncio.timeout(LIMIT_SECS):
             while True:
                 frame = json.loads(await self.socket.recv())
-                if frame["kind"] == kind:
+                if frame["kind"] in kinds:
                     return dict(frame["payload"])
 
     async def register(self, *, epoch: str | None = None, slots: int = 4, **more: Any) -> dict[str, Any]:
