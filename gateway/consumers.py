@@ -16,7 +16,7 @@ from agents.services import authenticate_agent
 from gateway import runtime as gateway_runtime
 from gateway import services
 from gateway.dispatch import fail_undeliverable
-from gateway.inbound import Answer, Received
+from gateway.inbound import Facts, Received
 from gateway.session import AgentSession, split_for_frames
 from gateway.workers import Batcher, in_database_thread
 from scheduling.attempts import ReportedFact
@@ -153,7 +153,7 @@ class AgentConsumer:
             session.note_clock(frame.timestamp, now)
             self._put(inbound.heartbeats, session, frame, size, payload)
         elif isinstance(payload, messages.Accepted):
-            self._put(inbound.answers, session, frame, size, _answer(session, payload))
+            self._put(inbound.facts, session, frame, size, _answer(session, payload))
         elif isinstance(payload, messages.Log):
             lines = [(line, session.server_time(line.at_ms, now)) for line in payload.lines]
             self._put(inbound.log_lines, session, frame, size, lines)
@@ -187,8 +187,14 @@ class AgentConsumer:
             if fact.status != InstanceStatus.RUNNING:
                 session.forget_attempt(report.instance_id)
             reports.append((session.key(report), fact))
-        self._runtime.inbound.reports.put(
-            Received(session=session, frame_id=frame.id, size=size, credit=session.unacked, content=reports)
+        self._runtime.inbound.facts.put(
+            Received(
+                session=session,
+                frame_id=frame.id,
+                size=size,
+                credit=session.unacked,
+                content=Facts(reports=reports),
+            )
         )
         if session.free_slots:
             self._runtime.wake_pump()
@@ -326,7 +332,7 @@ class AgentConsumer:
             self._runtime.leave(self._session)
 
 
-def _answer(session: AgentSession, payload: messages.Accepted) -> Answer:
+def _answer(session: AgentSession, payload: messages.Accepted) -> Facts:
     declined = [
         (
             AttemptKey(agent_id=session.agent_id, instance_id=attempt.instance_id, token=attempt.token),
@@ -336,7 +342,7 @@ def _answer(session: AgentSession, payload: messages.Accepted) -> Answer:
     ]
     for key, _ in declined:
         session.forget_attempt(key.instance_id)
-    return Answer(accepted=[session.key(attempt) for attempt in payload.attempts], declined=declined)
+    return Facts(accepted=[session.key(attempt) for attempt in payload.attempts], declined=declined)
 
 
 def _fact(session: AgentSession, report: messages.AttemptReport, now: Any) -> ReportedFact:

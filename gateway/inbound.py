@@ -42,14 +42,15 @@ class Received(Generic[Content]):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An agent's word on what it was sent: the attempts that it has, and those that it will not start."""
+class Facts:
+    """An agent's word on attempts: that it has them, will not start them, or what happened to them."""
 
-    accepted: Sequence[AttemptKey]
-    declined: Sequence[tuple[AttemptKey, str]]
+    accepted: Sequence[AttemptKey] = ()
+    declined: Sequence[tuple[AttemptKey, str]] = ()
+    reports: Sequence[tuple[AttemptKey, ReportedFact]] = ()
 
 
-Reports = Received[list[tuple[AttemptKey, ReportedFact]]]
+Told = Received[Facts]
 Chunks = Received[list[output.Chunk]]
 Beat = Received[messages.Heartbeat]
 LogLines = Received[list[tuple[messages.LogLine, datetime]]]
@@ -61,17 +62,14 @@ class Inbound:
     def __init__(self, *, now: Callable[[], datetime], attempts_ended: Callable[[], None]) -> None:
         self._now = now
         self._attempts_ended = attempts_ended
-        self.reports: Batcher[Reports, tuple[lifecycle.ReportResult, set[uuid.UUID]]] = Batcher(
-            apply=_apply_reports, done=self._reports_done, refused=_refused, limit=200
+        self.facts: Batcher[Told, tuple[lifecycle.ReportResult, set[uuid.UUID]]] = Batcher(
+            apply=_apply_facts, done=self._facts_done, refused=_refused, limit=200
         )
         self.chunks: Batcher[Chunks, tuple[output.StoredOutput, set[uuid.UUID]]] = Batcher(
             apply=_store_output, done=self._output_done, refused=_refused, limit=32
         )
         self.heartbeats: Batcher[Beat, list[list[messages.AttemptRef]]] = Batcher(
             apply=_apply_heartbeats, done=self._heartbeats_done, refused=_refused, limit=500
-        )
-        self.answers: Batcher[Received[Answer], None] = Batcher(
-            apply=_apply_answers, done=self._answers_done, refused=_refused, limit=200
         )
         self.log_lines: Batcher[LogLines, None] = Batcher(
             apply=_store_log_lines, done=_released, refused=_refused, limit=200
@@ -90,21 +88,23 @@ class Inbound:
         }
         return [run_for_ever(name, batcher.run) for name, batcher in batchers.items()]
 
-    async def _reports_done(
-        self, batch: list[Reports], result: tuple[lifecycle.ReportResult, set[uuid.UUID]]
+    async def _facts_done(
+        self, batch: list[Told], result: tuple[lifecycle.ReportResult, set[uuid.UUID]]
     ) -> None:
         applied, intruders = result
         stale = {key for key, _ in applied.stale}
         by_session: dict[uuid.UUID, tuple[AgentSession, list[str], list[messages.StaleReport]]] = {}
         for received in batch:
             received.release()
+            if not received.content.reports:
+                continue
             session, ids, stale_reports = by_session.setdefault(
                 received.session.session_id, (received.session, [], [])
             )
             ids.append(received.frame_id)
             stale_reports.extend(
                 messages.StaleReport(instance_id=key.instance_id, token=key.token, seq=fact.seq)
-                for key, fact in received.content
+                for key, fact in received.content.reports
                 if key in stale
             )
         for session, ids, stale_reports in by_session.values():
@@ -154,11 +154,6 @@ class Inbound:
                 )
             )
 
-    async def _answers_done(self, batch: list[Received[Answer]], _result: None) -> None:
-        await _released(batch, None)
-        if any(received.content.declined for received in batch):
-            self._attempts_ended()
-
 
 async def _released(batch: Sequence[Received[Any]], _result: None) -> None:
     for received in batch:
@@ -190,10 +185,14 @@ async def _session_not_closed(session: AgentSession, error: Exception) -> None:
     logger.error("end of the session of %s not noted: %s", session.agent_id, error)
 
 
-def _apply_reports(batch: list[Reports]) -> tuple[lifecycle.ReportResult, set[uuid.UUID]]:
-    result = lifecycle.apply_reports(
-        [report for received in batch for report in received.content], now=database_now()
-    )
+def _apply_facts(batch: list[Told]) -> tuple[lifecycle.ReportResult, set[uuid.UUID]]:
+    now, facts = database_now(), [received.content for received in batch]
+    lifecycle.accept_attempts([key for fact in facts for key in fact.accepted], now=now)
+    lifecycle.decline_attempts([declined for fact in facts for declined in fact.declined], now=now)
+    reports = [report for fact in facts for report in fact.reports]
+    if not reports:
+        return lifecycle.ReportResult(stale=[]), set()
+    result = lifecycle.apply_reports(reports, now=now)
     intruders = services.foreign_attempts(key for key, _ in result.stale) if result.stale else set()
     return result, intruders
 
@@ -215,14 +214,6 @@ def _apply_heartbeats(batch: list[Beat]) -> list[list[messages.AttemptRef]]:
         for received in batch
     ]
     return services.apply_heartbeats(rows, now=database_now(), lease_secs=settings.HETUFLOW_LEASE_SECS)
-
-
-def _apply_answers(batch: list[Received[Answer]]) -> None:
-    now = database_now()
-    lifecycle.accept_attempts([key for received in batch for key in received.content.accepted], now=now)
-    lifecycle.decline_attempts(
-        [declined for received in batch for declined in received.content.declined], now=now
-    )
 
 
 def _store_log_lines(batch: list[LogLines]) -> None:

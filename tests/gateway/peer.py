@@ -155,8 +155,15 @@ class Peer:
         return task
 
     async def report(self, task: dict[str, Any], status: str, *, seq: int = 1, **more: Any) -> dict[str, Any]:
-        await self.send("report", reports=[self.fact(task, status, seq=seq, **more)])
-        return await self.receive("ack")
+        return await self.acknowledged(
+            await self.send("report", reports=[self.fact(task, status, seq=seq, **more)])
+        )
+
+    async def acknowledged(self, frame_id: str) -> dict[str, Any]:
+        """Return the acknowledgement of that message."""
+        while frame_id not in (ack := await self.receive("ack"))["ids"]:
+            pass
+        return ack
 
     def fact(self, task: dict[str, Any], status: str, *, seq: int = 1, **more: Any) -> dict[str, Any]:
         at_ms = time.time_ns() // 10**6
@@ -170,8 +177,7 @@ class Peer:
             "data": base64.b64encode(data).decode(),
             "at_ms": time.time_ns() // 10**6,
         }
-        await self.send("output", chunks=[chunk])
-        return await self.receive("ack")
+        return await self.acknowledged(await self.send("output", chunks=[chunk]))
 
     async def close_code(self, *, limit_secs: float = LIMIT_SECS) -> int | None:
         """Return the code with which the server closes the socket."""

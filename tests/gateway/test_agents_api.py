@@ -335,7 +335,7 @@ def test_a_connected_agent_answers_commands_and_is_sent_away_when_removed(api):
 
         response = await asyncio.to_thread(in_thread(lambda: api.delete(f"{URL}/{agent.id}")))
         assert response.status_code == 204
-        assert await peer.close_code() == 4000
+        assert await peer.close_code() == 4001
 
     async def whole(port):
         try:

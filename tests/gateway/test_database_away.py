@@ -1,6 +1,5 @@
 """A server whose database is not there yet, or not any more."""
 
-import signal
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -51,9 +50,8 @@ def test_a_server_waits_for_its_database_and_refuses_agents_with_503_until_it_is
 
 def test_a_server_without_its_database_ends_on_sigterm_within_seconds(empty_url):
     port = processes.free_port()
-    with processes.manage("server", "--port", str(port), DATABASE_URL=empty_url) as process:
-        processes.wait_until_it_answers(port, process)
+    with processes.manage("server", "--port", str(port), DATABASE_URL=empty_url) as program:
+        processes.wait_for_http(port, still=lambda: program.is_running)
         begin = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        process.wait(12)
+        program.stop()
         assert time.monotonic() - begin < 3

@@ -54,8 +54,7 @@ def test_an_agent_is_never_given_more_than_its_capacity_whatever_it_offers(port,
         first = (await peer.receive("dispatch"))["tasks"]
         await peer.send("ready", nonce=2, slots=100)
         assert (len(first), await peer.hears_nothing("dispatch", secs=1)) == (2, True)
-        await peer.report(first[0], "completed", exit_code=0)
-        await peer.send("ready", nonce=3, slots=1)
+        await peer.send("report", reports=[peer.fact(first[0], "completed", exit_code=0)])
         assert len((await peer.receive("dispatch"))["tasks"]) == 1
 
     run(conversation())
