@@ -19,8 +19,8 @@ MODULES = sorted(
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
 # To be split; a module or function that has become short enough must leave the list.
-LONG_MODULES: set[str] = {"agents/daemon/shim.py", "agents/daemon/supervisor.py"}
 LONG_FUNCTIONS: set[str] = {"gateway/services.py:_reconcile"}
+LONG_MODULES: set[str] = set()
 STATUS_WRITERS = {"scheduling/services/lifecycle.py", "scheduling/services/statements.py"}
 REQUIREMENTS = sorted(ROOT.glob("requirements*.txt"))
 WRITES_STATUS = re.compile(

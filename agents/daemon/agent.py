@@ -256,7 +256,7 @@ class AgentDaemon:
         else:
             self.output.note(attempt)
             self.outbox.put(attempt.end_report())
-        self._offer_slots()
+            self._wake()
 
     def _give_back(self, attempt: HeldAttempt) -> None:
         """Return an attempt that never began; where this is not heard, the next registration says it."""
@@ -267,6 +267,7 @@ class AgentDaemon:
                 reason=str((attempt.outcome or {}).get("error_message") or "not started"),
             )
             self._session.send_soon(messages.Accepted(declined=[declined]))
+            self._session.offer_slots()
         self.supervisor.settle(attempt)
         self._finish_if_drained()
 

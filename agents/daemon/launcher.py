@@ -25,12 +25,12 @@ _READ_BYTES = 64 * 1024
 
 def serve() -> None:
     """Fork a shim for every folder that is named, until there is no daemon any more."""
-    from agents.daemon import shim  # noqa: PLC0415 (the path to it is set below)
+    from agents.daemon import link, shim  # noqa: PLC0415 (the path to it is set below)
 
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, shim.on_terminate)
-    os.set_blocking(shim.EVENTS, False)  # a daemon that does not read must not hold up a shim
+    os.set_blocking(link.EVENTS, False)  # a daemon that does not read must not hold up a shim
     requests = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     poller = select.poll()

@@ -12,8 +12,6 @@ import msgspec
 from agents.protocol.messages import AttemptReport
 from agents.protocol.version import MAX_REPORTS_PER_FRAME
 
-# While these many frames are unanswered, what happens gathers for the next one: batches grow with the load.
-MAX_FRAMES_IN_FLIGHT: Final = 2
 MAX_BATCH_BYTES: Final = 128 * 1024
 
 Key = tuple[UUID, int]
@@ -32,8 +30,8 @@ class Outbox:
 
     @property
     def has_next(self) -> bool:
-        """Whether a batch may be sent now."""
-        return bool(self._waiting) and len(self._in_flight) < MAX_FRAMES_IN_FLIGHT
+        """Whether a batch may be sent: while one is unanswered, what happens gathers for the next."""
+        return bool(self._waiting) and not self._in_flight
 
     def put(self, report: AttemptReport) -> None:
         """Add a report; the same one twice is one."""

@@ -130,7 +130,7 @@ class Session:
         while True:
             self._daemon.supervisor.sweep()
             self._urgent.appendleft(self._daemon.heartbeat(self._next_nonce()))
-            self._wake.set()
+            self.offer_slots()
             await asyncio.sleep(self._config.heartbeat_secs)
 
     async def _send(self) -> None:
@@ -156,7 +156,11 @@ class Session:
             return encode_frame(messages.Ready(nonce=self._next_nonce(), slots=daemon.offered_slots))
         frame_id = str(uuid.uuid4())
         if daemon.outbox.has_next:
-            return encode_frame(messages.Report(reports=daemon.outbox.take(frame_id)), frame_id=frame_id)
+            reports = daemon.outbox.take(frame_id)
+            # The server counts a slot as free when it hears of the end, so the offer goes right behind that.
+            if outbox.instances(reports, seq=END_SEQ):
+                self._ready_due = True
+            return encode_frame(messages.Report(reports=reports), frame_id=frame_id)
         if daemon.output.has_next:
             chunks = daemon.output.take(frame_id, max_bytes=self._config.max_chunk_bytes)
             if chunks:

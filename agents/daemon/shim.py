@@ -1,46 +1,34 @@
 """The supervisor of one attempt: a process of its own, forked by the launcher, that outlives the daemon.
 
-It waits for the instant, starts the command in a new session, writes its output to the spool, enforces
-time-out, output cap and lost lease, ends the whole tree, and writes `exit.json` last. What happens it says
-on a pipe that it shares with the other shims of its launcher; an attempt that lasts opens a socket as well,
-over which the daemon gives orders, and over which another daemon finds it. It does its work whether anybody
-listens or not. Standard library only, and of that what is cheap after a fork.
+It waits for the instant, starts the command, writes its output to the spool, enforces time-out, output cap
+and lost lease, ends the whole tree, and writes `exit.json` last. It does its work whether anybody listens or
+not. It imports the standard library alone, and of that what is cheap after a fork.
 """
 
 from __future__ import annotations
 
-import errno
-import json
 import os
-import resource
 import select
 import signal
-import socket
 import sys
 import time
 
-from agents.daemon import cgroups, processes, spool
+from agents.daemon import cgroups, command, processes, spool
+from agents.daemon.link import DaemonLink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Final, Literal
+    from typing import Any, Final
 
-SOCKET: Final = "daemon.sock"
-EVENTS: Final = 1  # the descriptor of the shared pipe
 DRAIN_SECS: Final = 5.0
 # An attempt that waits or runs longer than this gets a socket and a control group.
 LASTS_SECS: Final = 0.2
 
 _READ_BYTES: Final = 64 * 1024
 _SPIN_SECS: Final = 0.002
-_NOTIFY_SECS: Final = 0.05
-_RECONNECT_SECS: Final = 0.25
 _TICK_SECS: Final = 0.02
 _RETRY_EXIT_SECS: Final = 1.0
 _NEVER: Final = float("inf")
-# Python and the launcher ignore these; a command starts with the defaults.
-_DEFAULT_SIGNALS: Final = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_encode = json.JSONEncoder().encode
 _current: Attempt | None = None
 
 
@@ -80,7 +68,7 @@ class Attempt:
         self._spec = spec
         self._poller = select.poll()
         self._handlers: dict[int, Any] = {}
-        self._link = _DaemonLink(folder, self)
+        self._link = DaemonLink(folder, self)
         self._pid: int | None = None
         self._pidfd = -1
         self._group: str | None = None
@@ -190,24 +178,19 @@ class Attempt:
     def _start(self) -> bool:
         """Execute the command; False where that cannot be, which the outcome then says."""
         ends = {stream: os.pipe() for stream in (spool.STREAMS if self._room > 0 else ())}
-        limits = self._spec["resource_limits"]
-        before = None
         try:
-            os.chdir(self._spec["working_dir"])
-            if limits:
-                before = self._set_limits(limits)
-            self._pid = self._execute(ends)
+            self._pid, self._group, started = command.start(
+                self._spec, {stream: writer for stream, (_, writer) in ends.items()}
+            )
         except (OSError, ValueError) as error:
-            self._outcome |= _start_failure(error, self._spec)
-        if limits:
-            self._lift_limits(before)
+            self._outcome |= command.failure(error, self._spec)
+            return False
+        self._outcome |= started
         for stream, (reader, writer) in ends.items():
             os.close(writer)
             os.set_blocking(reader, False)
             self._pipes[reader] = stream
             self.watch(reader, self._on_output)
-        if self._pid is None:
-            return False
         self._is_childless = False
         self._pidfd = os.pidfd_open(self._pid)
         self.watch(self._pidfd, self._on_end)
@@ -215,51 +198,6 @@ class Attempt:
         self._lasts_at = now + LASTS_SECS
         self._times_out_at = now + float(self._spec["timeout_secs"])
         return True
-
-    def _execute(self, ends: dict[Literal["stdout", "stderr"], tuple[int, int]]) -> int:
-        spec = self._spec
-        actions: list[Any] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
-        for number, stream in enumerate(spool.STREAMS, start=1):
-            if stream in ends:
-                actions.append((os.POSIX_SPAWN_DUP2, ends[stream][1], number))
-            else:
-                actions.append((os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0))
-        program = find_program(spec["argv"][0], spec["environment"].get("PATH", os.defpath))
-        delay = time.monotonic() - spec["start_at"]
-        started_at_ms = time.time_ns() // 1_000_000
-        pid = os.posix_spawn(
-            program,
-            spec["argv"],
-            spec["environment"],
-            file_actions=actions,
-            setsid=True,
-            setsigmask=[],
-            setsigdef=_DEFAULT_SIGNALS,
-        )
-        self._outcome |= {"started_at_ms": started_at_ms, "start_delay_ms": round(delay * 1000, 3)}
-        return pid
-
-    def _set_limits(self, limits: dict[str, Any]) -> tuple[int, int] | None:
-        """Put ourselves under the limits, for the command to inherit; return what to go back to.
-
-        Where no control group limits memory, the soft limit on address space does.
-        """
-        if self._spec["cgroup_parent"]:
-            self._group = cgroups.make(self._spec["cgroup_parent"], self._spec["instance_id"], limits)
-        if self._group is not None:
-            cgroups.join(self._group)
-        limit_mb = limits.get("max_memory_mb")
-        if limit_mb is None or cgroups.limits_memory(self._group):
-            return None
-        before = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (int(limit_mb) * 1024 * 1024, before[1]))
-        return before
-
-    def _lift_limits(self, before: tuple[int, int] | None) -> None:
-        if before is not None:
-            resource.setrlimit(resource.RLIMIT_AS, before)
-        if self._group is not None:
-            cgroups.leave(self._group)
 
     def _settle_in(self) -> None:
         """The attempt lasts: let the daemon reach it, and the kernel hold its tree together."""
@@ -397,7 +335,7 @@ class Attempt:
         elif self._outcome["exit_code"] == 0:
             self._outcome["status"] = "completed"
         elif number is not None:
-            self._outcome["error_message"] = f"ended by signal {number} ({signal_name(number)})"
+            self._outcome["error_message"] = f"ended by signal {number} ({command.signal_name(number)})"
         else:
             self._outcome["error_message"] = f"ended with exit code {self._outcome['exit_code']}"
 
@@ -408,125 +346,3 @@ class Attempt:
         if self._group is not None:
             cgroups.kill(self._group)
         processes.kill(self._tree)
-
-
-class _DaemonLink:
-    """The ways to the daemon: the pipe to say things, the socket to be told; there or not."""
-
-    def __init__(self, folder: str, attempt: Attempt) -> None:
-        self._agent_dir = os.path.dirname(os.path.dirname(folder))
-        self._attempt = attempt
-        self._has_pipe = True
-        self._socket: socket.socket | None = None
-        self._try_at = _NEVER
-        self._notify_at = _NEVER
-
-    @property
-    def next_try_in(self) -> float:
-        """Seconds until `tend` has something to do."""
-        return max(0.0, min(self._try_at, self._notify_at) - time.monotonic())
-
-    def connect(self) -> None:
-        """Find the daemon and say who we are; without one, try again later."""
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        link.setblocking(False)
-        folder = -1
-        try:
-            # By descriptor, because the path of a socket must be shorter than a folder's may be.
-            folder = os.open(self._agent_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            link.connect(f"/proc/self/fd/{folder}/{SOCKET}")
-            link.send(_encode(self._attempt.state).encode())
-        except OSError:
-            link.close()
-            self._try_at = time.monotonic() + _RECONNECT_SECS
-            return
-        finally:
-            if folder >= 0:
-                os.close(folder)
-        self._socket = link
-        self._try_at = _NEVER
-        self._attempt.watch(link.fileno(), self._on_message)
-
-    def say(self, message: dict[str, Any]) -> None:
-        """Tell the daemon something, whichever daemon there is."""
-        data = _encode(message).encode()
-        if self._has_pipe:
-            try:
-                os.write(EVENTS, data + b"\n")  # shorter than PIPE_BUF, so never torn
-            except OSError:
-                self._has_pipe = False  # its daemon is gone, another one finds us by the socket
-            else:
-                return
-        if self._socket is None:
-            self.connect()
-        if self._socket is not None:
-            try:
-                self._socket.send(data)
-            except OSError:
-                self._drop()  # behind or gone; a fresh connection says everything that counts
-
-    def note_output(self) -> None:
-        """Let the daemon know soon that there is more output."""
-        if self._notify_at == _NEVER:
-            self._notify_at = time.monotonic() + _NOTIFY_SECS
-
-    def tend(self) -> None:
-        """Do what is due: reconnect, or tell of output."""
-        now = time.monotonic()
-        if now >= self._try_at:
-            self.connect()
-        if now >= self._notify_at:
-            self._notify_at = _NEVER
-            self.say({"id": self._attempt.state["id"], "output": True})
-
-    def _on_message(self, _descriptor: int) -> None:
-        assert self._socket is not None  # noqa: S101
-        try:
-            message = self._socket.recv(_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            message = b""
-        if not message:
-            self._has_pipe = False
-            self._drop()
-            return
-        order = json.loads(message)
-        if order["do"] == "stop":
-            self._attempt.stop(order["status"], order["reason"], float(order["grace_secs"]))
-        elif order["do"] == "lease":
-            self._attempt.renew_lease(float(order["until"]))
-
-    def _drop(self) -> None:
-        if self._socket is not None:
-            self._attempt.unwatch(self._socket.detach())
-            self._socket = None
-            self._try_at = time.monotonic() + _RECONNECT_SECS
-
-
-def find_program(name: str, path: str) -> str:
-    """Return the file that a shell would execute for `name`; raise FileNotFoundError."""
-    if "/" in name:
-        return name
-    for folder in path.split(os.pathsep):
-        candidate = f"{folder or '.'}/{name}"
-        if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
-            return candidate
-    raise FileNotFoundError(errno.ENOENT, "command not found", name)
-
-
-def signal_name(number: int) -> str:
-    """Return the name of a signal, such as SIGKILL."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"
-
-
-def _start_failure(error: Exception, spec: dict[str, Any]) -> dict[str, Any]:
-    """Return the outcome of a command that could not be executed; the exit codes are those of a shell."""
-    code = 127 if isinstance(error, FileNotFoundError) else 126
-    what = error.strerror if isinstance(error, OSError) else str(error)
-    where = getattr(error, "filename", None) or spec["argv"][0]
-    message = f"cannot start {where!s}: {what}".encode(errors="backslashreplace").decode()
-    return {"status": "failed", "exit_code": code, "error_message": message}

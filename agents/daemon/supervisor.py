@@ -6,16 +6,16 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from agents.daemon import cgroups, executor, processes, recovery, shim, spool
+from agents.daemon import cgroups, executor, link, processes, recovery, spool
 from agents.daemon.attempts import NEVER_STARTED, SUPERVISOR_DIED, HeldAttempt, unknown_outcome
 from agents.daemon.journal import Journal
+from agents.daemon.launching import Launching
 from agents.protocol.messages import AttemptRef, DeclinedAttempt, DispatchedTask
 
 logger = logging.getLogger(__name__)
@@ -47,8 +47,7 @@ class Supervisor:
         self._on_start, self._on_output, self._on_end = on_start, on_output, on_end
         self._boot_id = spool.boot_id()
         self._journal = Journal(directory / "journal", boot_id=self._boot_id)
-        self._launcher: asyncio.subprocess.Process | None = None
-        self._launcher_task: asyncio.Task[None] | None = None
+        self._launching = Launching(on_event=self._on_pipe, on_restart=self._launch_again)
         self._socket: socket.socket | None = None
 
     # --- start and stop --------------------------------------------------------------------------------
@@ -57,8 +56,7 @@ class Supervisor:
         """Open for shims, find what an earlier daemon left, and begin."""
         self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._listen()
-        self._launcher = await self._launch_launcher()
-        self._launcher_task = asyncio.create_task(self._keep_launcher())
+        await self._launching.start()
         for found in recovery.recover(self._spool, self._journal.open(), boot_id=self._boot_id):
             self.attempts[found.instance_id] = found
             if found.outcome is not None:
@@ -75,10 +73,7 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop listening and launching; shims and their commands go on."""
         loop = asyncio.get_running_loop()
-        if self._launcher_task is not None:
-            self._launcher_task.cancel()
-        if self._launcher is not None and self._launcher.stdin is not None:
-            self._launcher.stdin.close()
+        await self._launching.stop()
         for attempt in self.attempts.values():
             if attempt.link is not None:
                 self._unlink(attempt)
@@ -231,66 +226,30 @@ class Supervisor:
         }
 
     def _launch(self, attempts: Sequence[HeldAttempt]) -> None:
-        if self._launcher is None or self._launcher.stdin is None or not attempts:
-            return
         now = time.monotonic()
         for attempt in attempts:
             attempt.launched_at = now
-        self._launcher.stdin.write(b"".join(os.fsencode(attempt.folder) + b"\n" for attempt in attempts))
+        self._launching.launch(attempt.folder for attempt in attempts)
 
-    async def _launch_launcher(self) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            "-S",
-            "-X",
-            "utf8",
-            str(Path(__file__).with_name("launcher.py")),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            cwd="/",
-            # A command may read the environment of its shim; nothing of the daemon's is in it.
-            env={"PATH": os.environ.get("PATH", os.defpath)},
-            start_new_session=True,
+    def _launch_again(self) -> None:
+        """Launch what a launcher that was killed may not have launched; a second shim would find a lock."""
+        self._launch(
+            [
+                attempt
+                for attempt in self.attempts.values()
+                if not attempt.has_ended and attempt.link is None and not spool.has_started(attempt.folder)
+            ]
         )
-
-    async def _keep_launcher(self) -> None:
-        """Start the launcher anew if it is killed; what it had not yet launched is found by `sweep`."""
-        while True:
-            assert self._launcher is not None  # noqa: S101
-            reading = asyncio.create_task(self._read_events(self._launcher))
-            status = await self._launcher.wait()
-            logger.error("the launcher ended with status %s; starting another", status)
-            reading.cancel()
-            self._launcher = await self._launch_launcher()
-            self._launch(
-                [
-                    attempt
-                    for attempt in self.attempts.values()
-                    if not attempt.has_ended
-                    and attempt.link is None
-                    and not spool.has_started(attempt.folder)
-                ]
-            )
-
-    async def _read_events(self, launcher: asyncio.subprocess.Process) -> None:
-        """Take in what the shims of a launcher say on their common pipe."""
-        assert launcher.stdout is not None  # noqa: S101
-        while line := await launcher.stdout.readline():
-            message = json.loads(line)
-            attempt = self.attempts.get(uuid.UUID(message["id"]))
-            if attempt is not None and not attempt.has_ended:
-                self._on_event(attempt, message)
 
     # --- shims -----------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        path = self._directory / shim.SOCKET
+        path = self._directory / link.SOCKET
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         folder = os.open(self._directory, os.O_PATH | os.O_DIRECTORY)
         try:
-            self._socket.bind(f"/proc/self/fd/{folder}/{shim.SOCKET}")
+            self._socket.bind(f"/proc/self/fd/{folder}/{link.SOCKET}")
         finally:
             os.close(folder)
         path.chmod(0o600)
@@ -302,31 +261,31 @@ class Supervisor:
         assert self._socket is not None  # noqa: S101
         while True:
             try:
-                link, _ = self._socket.accept()
+                client, _ = self._socket.accept()
             except (BlockingIOError, ConnectionError):
                 return
-            link.setblocking(False)
-            asyncio.get_running_loop().add_reader(link.fileno(), self._on_hello, link)
+            client.setblocking(False)
+            asyncio.get_running_loop().add_reader(client.fileno(), self._on_hello, client)
 
-    def _on_hello(self, link: socket.socket) -> None:
-        asyncio.get_running_loop().remove_reader(link.fileno())
-        message = _receive(link)
+    def _on_hello(self, client: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(client.fileno())
+        message = _receive(client)
         attempt = self.attempts.get(uuid.UUID(message["id"])) if message else None
         if message is None or attempt is None:
-            link.close()
+            client.close()
             return
         if attempt.link is not None:
             self._unlink(attempt)
-        attempt.link = link
-        asyncio.get_running_loop().add_reader(link.fileno(), self._on_message, attempt, link)
+        attempt.link = client
+        asyncio.get_running_loop().add_reader(client.fileno(), self._on_message, attempt, client)
         self._note_state(attempt, message)
         waiting, attempt.orders = attempt.orders, []
         for order in waiting:
             self._order(attempt, order)
 
-    def _on_message(self, attempt: HeldAttempt, link: socket.socket) -> None:
+    def _on_message(self, attempt: HeldAttempt, client: socket.socket) -> None:
         try:
-            message = _receive(link)
+            message = _receive(client)
         except BlockingIOError:
             return
         if message is not None:
@@ -335,6 +294,11 @@ class Supervisor:
         self._unlink(attempt)
         if not attempt.has_ended and not spool.is_supervised(attempt.folder):
             self._conclude(attempt)
+
+    def _on_pipe(self, message: dict[str, Any]) -> None:
+        attempt = self.attempts.get(uuid.UUID(message["id"]))
+        if attempt is not None and not attempt.has_ended:
+            self._on_event(attempt, message)
 
     def _on_event(self, attempt: HeldAttempt, message: dict[str, Any]) -> None:
         if "ended" in message:
@@ -421,10 +385,10 @@ def _declined(task: DispatchedTask, reason: str) -> DeclinedAttempt:
     return DeclinedAttempt(instance_id=task.instance_id, token=task.token, reason=reason[:1000])
 
 
-def _receive(link: socket.socket) -> dict[str, Any] | None:
+def _receive(client: socket.socket) -> dict[str, Any] | None:
     """Return the next message of a shim; None where the connection has ended."""
     try:
-        data = link.recv(_MESSAGE_BYTES)
+        data = client.recv(_MESSAGE_BYTES)
     except ConnectionError:
         return None
     return json.loads(data) if data else None
