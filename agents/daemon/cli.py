@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from agents.daemon import logs
+from agents.daemon import logs, processes
 from agents.daemon.agent import AgentDaemon
 from agents.daemon.config import Config, ConfigError, parse
 
@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; return the exit status. What a person has to mend is said in one line."""
+    processes.hide_memory()  # the token is in there
     try:
         config = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
         descriptor = _own_folder(config.directory)

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from agents.protocol.messages import COMMAND_KINDS, CommandKind, DispatchedTask
@@ -78,6 +79,14 @@ def environment(task: DispatchedTask, *, own: Mapping[str, str], result_file: st
 def working_directory(task: DispatchedTask, *, own: Mapping[str, str]) -> str:
     """Return where the command starts: where the job says, else at home, as a login would."""
     return task.working_dir or own.get("HOME") or "/"
+
+
+def scheduled_at(task: DispatchedTask) -> float | None:
+    """Return the planned instant in seconds since the epoch; None where it is not a time."""
+    try:
+        return datetime.fromisoformat(task.scheduled_at).timestamp()
+    except ValueError:
+        return None
 
 
 def timeout_secs(task: DispatchedTask) -> float:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MARKER: Final = "HETUFLOW_INSTANCE_ID"
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_PR_SET_DUMPABLE: Final = 4
 _STOP_PASSES: Final = 100
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -25,6 +26,11 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 def become_subreaper() -> None:
     """Adopt every orphan among the descendants of this process from now on."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def hide_memory() -> None:
+    """Keep other processes of the same user, such as commands, from reading memory and environment."""
+    _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def descendants(ancestor: int) -> list[int]:

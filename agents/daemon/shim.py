@@ -26,6 +26,7 @@ LASTS_SECS: Final = 0.2
 
 _READ_BYTES: Final = 64 * 1024
 _SPIN_SECS: Final = 0.002
+_CLOCKS_IN_STEP_SECS: Final = 0.05
 _TICK_SECS: Final = 0.02
 _RETRY_EXIT_SECS: Final = 1.0
 _NEVER: Final = float("inf")
@@ -168,12 +169,23 @@ class Attempt:
         while self._stop_status is None:
             left = start_at - time.monotonic()
             if left <= 0:
+                self._wait_for_wall_clock()
                 return
             if left > _SPIN_SECS:
                 self._poll(min(left - _SPIN_SECS, self._link.next_try_in))
                 self._link.tend()
             else:
                 time.sleep(left)
+
+    def _wait_for_wall_clock(self) -> None:
+        """Never begin a little before the instant by the machine's own clock, where that is in step.
+
+        The way of a dispatch is known to a few milliseconds, and a command that asks for the date at midnight
+        must not see yesterday. Clocks that are far apart are not waited for.
+        """
+        early = (self._spec["scheduled_at"] or 0.0) - time.time()
+        if 0 < early < _CLOCKS_IN_STEP_SECS:
+            time.sleep(early)
 
     def _start(self) -> bool:
         """Execute the command; False where that cannot be, which the outcome then says."""

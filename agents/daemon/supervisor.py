@@ -217,6 +217,7 @@ class Supervisor:
             "environment": executor.environment(task, own=os.environ, result_file=f"{folder}/{spool.RESULT}"),
             "working_dir": executor.working_directory(task, own=os.environ),
             "start_at": received_at + task.start_in_ms / 1000,
+            "scheduled_at": executor.scheduled_at(task),
             "timeout_secs": executor.timeout_secs(task),
             "kill_grace_secs": task.kill_grace_secs,
             "max_output_size": executor.max_output_bytes(task),

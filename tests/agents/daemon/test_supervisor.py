@@ -5,6 +5,7 @@ import os
 import signal
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,16 @@ async def test_a_command_starts_at_its_instant_and_not_before(tmp_path):
         attempt = await machine.end_of(one)
     assert time.monotonic() - begin >= 0.6
     assert 0 <= attempt.start_delay_ms < 2000
+
+
+async def test_a_command_never_begins_a_little_early_by_the_clock_on_the_wall(tmp_path):
+    at = datetime.now(UTC) + timedelta(seconds=0.5)
+    one = task("echo $EPOCHREALTIME", start_in_ms=470, scheduled_at=at.isoformat())
+    async with Machine(tmp_path) as machine:
+        await machine.run(one)
+        attempt = await machine.end_of(one)
+    began = float(spool.read_output(attempt.folder, "stdout", 0, 100))
+    assert began >= at.timestamp()
 
 
 async def test_what_cannot_be_executed_fails_and_says_why(tmp_path):
