@@ -162,11 +162,13 @@ class AgentDaemon:
             attempt = self.supervisor.attempts.get(verdict.instance_id)
             if attempt is None:
                 continue
-            if verdict.action == "continue":
-                self.output.resume(attempt, verdict.output_offset)
-                self.settle_if_done(attempt)
-            else:
+            if verdict.action == "forget":
                 self.drop(verdict.instance_id, grace_secs=answer.config.kill_grace_secs)
+                continue
+            self.output.resume(attempt, verdict.output_offset)
+            self.settle_if_done(attempt)
+            if verdict.action == "kill":
+                self.kill(verdict.instance_id)
 
     def heartbeat(self, nonce: int) -> messages.Heartbeat:
         """Return how this agent does; it names every attempt whose end the server does not know yet."""
@@ -213,6 +215,12 @@ class AgentDaemon:
             self._forget(attempt)
             self.supervisor.settle(attempt)
             self._finish_if_drained()
+
+    def kill(self, instance_id: uuid.UUID) -> None:
+        """End an attempt as the server asks, within the grace of its job, and report it like any other."""
+        self.supervisor.stop_attempt(
+            instance_id, status="cancelled", reason="stopped by the server", grace_secs=None
+        )
 
     def drop(self, instance_id: uuid.UUID, *, grace_secs: float) -> None:
         """End and forget an attempt that the server does not want."""

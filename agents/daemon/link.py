@@ -111,7 +111,12 @@ class DaemonLink:
             return
         order = json.loads(message)
         if order["do"] == "stop":
-            self._attempt.stop(order["status"], order["reason"], float(order["grace_secs"]))
+            grace_secs = order["grace_secs"]
+            self._attempt.stop(
+                order["status"],
+                order["reason"],
+                self._attempt.grace_secs if grace_secs is None else float(grace_secs),
+            )
         elif order["do"] == "lease":
             self._attempt.renew_lease(float(order["until"]))
 

@@ -192,7 +192,7 @@ class Session:
         sent_at, named = self._beats.pop(lease.nonce, (0.0, []))
         self._daemon.supervisor.renew_leases(named, until=sent_at + lease.ttl_ms / 1000)
         for attempt in lease.kill:
-            self._daemon.drop(attempt.instance_id, grace_secs=self._config.kill_grace_secs)
+            self._daemon.kill(attempt.instance_id)
 
     async def _on_dispatch(self, dispatch: messages.Dispatch, received_at: float) -> None:
         await self._take_on(dispatch.tasks, received_at=received_at, lease_ttl_ms=dispatch.lease_ttl_ms)

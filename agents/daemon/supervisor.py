@@ -119,8 +119,13 @@ class Supervisor:
         self._launch(taken)
         return accepted, declined + problems
 
-    def stop_attempt(self, instance_id: uuid.UUID, *, status: str, reason: str, grace_secs: float) -> bool:
-        """Ask the shim of an attempt to end it; False where no such attempt is alive here."""
+    def stop_attempt(
+        self, instance_id: uuid.UUID, *, status: str, reason: str, grace_secs: float | None
+    ) -> bool:
+        """Ask the shim of an attempt to end it; False where no such attempt is alive here.
+
+        The grace is that of the attempt's job where none is given.
+        """
         attempt = self.attempts.get(instance_id)
         if attempt is None or attempt.has_ended:
             return False

@@ -8,7 +8,7 @@ import pytest
 from gateway.models import AgentCommand
 from scheduling.clock import database_now
 from scheduling.models import Lease, Task, TaskInstance
-from scheduling.services import rescue
+from scheduling.services import manual, rescue
 from tests import factories
 from tests.e2e import oracle
 from tests.e2e.installation import attempts_of, tasks_of
@@ -224,6 +224,40 @@ def test_output_and_results_pass_a_network_that_cuts_every_connection_somewhere(
         assert not attempt.output_truncated
     fresh.ledger.check(attempts_of(job))
     oracle.check_database()
+
+
+# --- cancelling -----------------------------------------------------------------------------------------
+
+DEAF = "trap '' TERM; echo deaf; while :; do sleep 0.2; done"
+
+
+def test_a_cancelled_command_that_takes_its_whole_grace_is_reported_as_cancelled(fresh):
+    server = fresh.server(HETUFLOW_HEARTBEAT_SECS="0.3")
+    agent = fresh.agent(port=server.port)
+    job = factories.job(args=["-c", DEAF], config={"kill_grace_secs": 2})
+    (task,) = trigger(job, 1)
+    until(lambda: attempts_of(job)[:1] and attempts_of(job)[0].stdout_bytes, "the command runs")
+    manual.cancel(task_id=task, now=database_now())
+    quiesce([task])
+    (attempt,) = attempts_of(job)
+    let_go(agent)
+    assert (Task.objects.get(pk=task).status, attempt.status) == ("cancelled", "cancelled")
+
+
+def test_a_cancel_while_the_agent_is_away_reaches_it_when_it_is_back(fresh):
+    server = fresh.server()
+    agent = fresh.agent(port=server.port)
+    job = factories.job(args=["-c", DEAF], config={"kill_grace_secs": 1})
+    (task,) = trigger(job, 1)
+    until(lambda: attempts_of(job)[:1] and attempts_of(job)[0].stdout_bytes, "the command runs")
+    agent.kill()
+    manual.cancel(task_id=task, now=database_now())
+    agent.start_and_register()
+    quiesce([task])
+    (attempt,) = attempts_of(job)
+    let_go(agent)
+    assert (Task.objects.get(pk=task).status, attempt.status) == ("cancelled", "cancelled")
+    assert oracle.stored_output(attempt) == b"deaf\n"
 
 
 # --- leases ---------------------------------------------------------------------------------------------
