@@ -272,6 +272,7 @@ class JobAdmin(ServiceAdmin):
     # --- deleting archives ----------------------------------------------------------------------------
 
     delete_confirmation_template = "admin/scheduling/job/archive.html"
+    delete_selected_confirmation_template = "admin/hetuflow/archive_selected.html"
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest

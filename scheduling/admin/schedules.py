@@ -119,6 +119,7 @@ class ScheduleAdmin(ServiceAdmin):
     change_form_outer_before_template = "admin/scheduling/schedule/summary.html"
     change_form_outer_after_template = "admin/scheduling/schedule/upcoming.html"
     delete_confirmation_template = "admin/scheduling/schedule/archive.html"
+    delete_selected_confirmation_template = "admin/hetuflow/archive_selected.html"
     list_display = ("when", "of_job", "state", "next", "last", "run_count")
     list_filter = (
         ("status", ChoicesDropdownFilter),

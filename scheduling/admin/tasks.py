@@ -90,7 +90,7 @@ class TaskAdmin(ReadOnlyAdmin):
             icon="cancel",
             press=_cancel,
             permission="scheduling.change_task",
-            is_shown=lambda task: task.status not in TASK_TERMINAL,
+            is_shown=lambda task: task.status not in TASK_TERMINAL and task.cancel_requested_at is None,
             style="hf-danger",
             confirm=gettext_lazy("Cancel this task? A command that runs is stopped."),
         ),

@@ -136,3 +136,25 @@ def test_the_list_takes_as_many_queries_for_thirty_schedules_as_for_one(browser,
 )
 def test_rules_read_as_words(fields, expected):
     assert words.rule(Schedule(timezone="UTC", **fields)) == expected
+
+
+def test_who_may_only_look_sees_the_schedule_and_can_change_nothing():
+    schedule = factories.schedule(now=timezone.now())
+    browser = client_of("scheduling.view_schedule")
+    response = browser.get(page(schedule))
+    assert response.status_code == 200
+    assert response.context["buttons"] == []
+    assert browser.post(page(schedule), {"kind": "once"}).status_code == 403
+    assert browser.post(reverse("admin:scheduling_schedule_disable", args=[schedule.pk])).status_code == 403
+
+
+def test_only_what_was_changed_in_the_form_is_written(browser):
+    schedule = factories.schedule(
+        now=timezone.now(), start_time=factories.NOW, kind="interval", interval_secs=60
+    )
+    values = form_values(browser.get(page(schedule))) | {"jitter_secs": "3"}
+    Schedule.objects.filter(pk=schedule.pk).update(name="by somebody else")
+    browser.post(page(schedule), values)
+    schedule.refresh_from_db()
+    assert (schedule.name, schedule.jitter_secs) == ("by somebody else", 3)
+    assert (schedule.start_time, schedule.interval_secs) == (factories.NOW, 60)

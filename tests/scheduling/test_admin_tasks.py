@@ -158,3 +158,10 @@ def test_the_page_of_a_waiting_task_says_what_it_waits_for(browser):
     job = factories.job(cmd="python", config={"labels": {"gpu": "a100"}})
     content = browser.get(page(factories.task(job=job))).content.decode()
     assert "no enabled agent has the command python and the labels gpu=a100" in content
+
+
+def test_the_page_renews_itself_as_long_as_the_task_has_not_ended(browser):
+    task = factories.task()
+    assert b"data-refresh-secs" in browser.get(page(task)).content
+    press(browser, "cancel", task)
+    assert b"data-refresh-secs" not in browser.get(page(task)).content
