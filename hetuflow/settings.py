@@ -68,6 +68,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "drf_standardized_errors",
     "knox",
+    "rest",
     "agents",
     "scheduling",
     "gateway",

@@ -7,6 +7,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, inline_serializer
 from rest_framework import serializers
 
+from rest.idempotency import HEADER
 from rest.querying import QueryTable
 from rest.serializers import ErrorResponseSerializer, NoBody, PageInfoSerializer, PageRequestSerializer
 
@@ -61,6 +62,8 @@ class ResourceSchema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
         if self.view.action == "list":
             return list(_list_parameters(self.view.table))
+        if self.view.action in ("create", "trigger"):
+            return [OpenApiParameter(HEADER, str, OpenApiParameter.HEADER, description="Do it once.")]
         return []
 
     def _get_response_bodies(self, direction: Any = "response") -> Any:

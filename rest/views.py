@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
+from rest.idempotency import idempotent
 from rest.pages import array_response, page_result
 from rest.querying import QueryTable
 from rest.schema import ResourceSchema
@@ -48,6 +49,7 @@ class ResourceViewSet(GenericViewSet[Any]):
         """Read one."""
         return Response(self.represent(self.get_queryset().get(pk=pk)))
 
+    @idempotent()
     def create(self, request: Request, **_path: Any) -> Response:
         """Create one."""
         entity = self.perform_create(self.read_body())

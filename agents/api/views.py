@@ -20,6 +20,7 @@ from agents.api.serializers import (
 )
 from agents.clock import database_now
 from agents.models import CONNECTED_STATUSES, Agent
+from rest.idempotency import idempotent
 from rest.serializers import RequestSerializer
 from rest.views import ResourceViewSet
 
@@ -39,6 +40,7 @@ class AgentViewSet(ResourceViewSet):
         return Agent.objects.filter(archived_at__isnull=True)
 
     @extend_schema(responses={201: CreatedAgentSerializer})
+    @idempotent(never_again=("token",))
     def create(self, request: Request, **_path: Any) -> Response:
         """Register an agent before it connects; the answer holds its token, this once."""
         data = _columns(self.read_body())

@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -19,6 +20,7 @@ from agents.protocol.messages import Stream
 from rest import kinds
 from rest.fields import refuse
 from rest.kinds import BadValue
+from scheduling.clock import database_now
 from scheduling.models import TaskInstance
 from scheduling.services.output import STREAMS, Piece, read_pieces
 from scheduling.states import INSTANCE_LIVE
@@ -27,6 +29,8 @@ DEFAULT_LIMIT_BYTES: Final = 1024 * 1024
 MAX_LIMIT_BYTES: Final = 8 * 1024 * 1024
 FOLLOW_CHUNK_BYTES: Final = 256 * 1024
 FOLLOW_POLL_SECS: Final = 0.5
+# An agent reports the end of an attempt before it sends the last of its output.
+TAIL_SECS: Final = 2.0
 _PARAMS: Final = ("stream", "offset", "limit", "follow", "format")
 _STREAM: Final = kinds.choice(tuple(STREAMS))
 
@@ -148,14 +152,13 @@ async def _follow(instance_id: uuid.UUID, wanted: LogRequest, render: Any) -> As
     """Yield output as it is stored, until the attempt ended and all of it was sent."""
     offset = wanted.offset
     while True:
-        # Whether it still runs is read first: what arrives in between is then read in this round.
-        is_live, pieces = await _in_thread(partial(_look, instance_id, wanted.stream, offset))
+        is_settled, pieces = await _in_thread(partial(_look, instance_id, wanted.stream, offset))
         for data in render(pieces):
             yield data
         offset += sum(len(piece.data) for piece in pieces)
         if pieces:
             continue
-        if not is_live:
+        if is_settled:
             break
         await asyncio.sleep(FOLLOW_POLL_SECS)
     for data in render.end():
@@ -175,10 +178,18 @@ async def _in_thread(work: Callable[[], T]) -> T:
 
 
 def _look(instance_id: uuid.UUID, stream: Stream | None, offset: int) -> tuple[bool, list[Piece]]:
-    is_live = TaskInstance.objects.filter(pk=instance_id, status__in=INSTANCE_LIVE).exists()
-    return is_live, read_pieces(
+    """Return whether nothing more will come, then what came; in this order, lest something is missed."""
+    instance = TaskInstance.objects.only("status", "by_hand", "completed_at").filter(pk=instance_id).first()
+    is_settled = instance is None or _is_settled(instance)
+    return is_settled, read_pieces(
         instance_id=instance_id, stream=stream, offset=offset, limit=FOLLOW_CHUNK_BYTES
     )
+
+
+def _is_settled(instance: TaskInstance) -> bool:
+    if instance.status in INSTANCE_LIVE or instance.completed_at is None:
+        return False
+    return instance.by_hand or database_now() > instance.completed_at + timedelta(seconds=TAIL_SECS)
 
 
 def _from(least: int, most: int) -> Callable[[str], int]:

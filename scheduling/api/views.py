@@ -9,6 +9,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from rest.idempotency import idempotent
 from rest.kinds import BadValue
 from rest.serializers import NoBody
 from rest.views import ResourceViewSet
@@ -74,6 +75,7 @@ class JobViewSet(ResourceViewSet):
         return self._set_enabled(pk, enabled=False)
 
     @extend_schema(responses={201: TaskSerializer})
+    @idempotent()
     def trigger(self, request: Request, pk: int) -> Response:
         """Run the job once, now or at `scheduled_at`."""
         job = self.get_queryset().get(pk=pk)
