@@ -1,0 +1,1 @@
+"""How fast Hetuflow is, against what the machine could do: `make bench`. One module for each question."""

@@ -1,0 +1,40 @@
+"""`python -m benchmarks [--quick] [QUESTION …]`: print the figures of `docs/performance.md`."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from benchmarks import claiming, connections, lateness, throughput
+from benchmarks.installation import Installation, installation
+from benchmarks.table import Row, heading, print_rows
+
+QUESTIONS: Final[dict[str, Callable[[Installation, bool], list[Row]]]] = {
+    "claiming": claiming.measure,
+    "connections": connections.measure,
+    "lateness": lateness.measure,
+    "throughput": throughput.measure,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Answer the named questions, or all, each on an installation of its own."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small numbers: does it run at all?")
+    parser.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(QUESTIONS))
+    options = parser.parse_args(arguments)
+    unknown = set(options.questions) - QUESTIONS.keys()
+    if unknown:
+        parser.error(f"unknown question {min(unknown)!r}; known are {', '.join(QUESTIONS)}")
+    with installation() as place:
+        print(heading(place.postgres_version()))
+        for name in options.questions or QUESTIONS:
+            begin = time.monotonic()
+            rows = QUESTIONS[name](place, options.quick)
+            print_rows(f"{name} ({time.monotonic() - begin:.0f} s)", rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,32 @@
+"""CPU time of groups of processes, from /proc."""
+
+from collections.abc import Mapping
+
+import psutil
+
+
+def cpu_seconds(root: psutil.Process) -> float:
+    """Return the CPU seconds of a process and all below it, with those of their children that ended.
+
+    What lives is counted itself; what ended was added to its parent by the kernel when that collected it.
+    """
+    total = 0.0
+    for process in [root, *root.children(recursive=True)]:
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+class Stopwatch:
+    """CPU seconds that named groups of processes use from now on."""
+
+    def __init__(self, roots: Mapping[str, psutil.Process]) -> None:
+        self._roots = dict(roots)
+        self._before = {name: cpu_seconds(process) for name, process in self._roots.items()}
+
+    def read(self) -> dict[str, float]:
+        """Return the seconds used since the start, for each group."""
+        return {name: cpu_seconds(process) - self._before[name] for name, process in self._roots.items()}

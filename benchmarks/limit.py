@@ -1,0 +1,45 @@
+"""The physical limit: how many times a second this machine starts `true` from this Python, without us."""
+
+import shutil
+import subprocess
+import sys
+from typing import Final
+
+_WORKER: Final = """
+import os, subprocess, sys, time
+method, count, path = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+sys.stdin.readline()
+begin = time.monotonic()
+if method == "posix_spawn":
+    for _ in range(count):
+        os.waitpid(os.posix_spawn(path, ["true"], os.environ), 0)
+else:
+    for _ in range(count):
+        subprocess.run([path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+times = os.times()
+print(begin, time.monotonic(), times.children_user + times.children_system, flush=True)
+"""
+METHODS: Final = [(method, workers) for method in ("posix_spawn", "subprocess.run") for workers in (1, 2)]
+
+
+def starts_per_second(method: str, workers: int, count: int) -> tuple[float, float]:
+    """Return the starts a second by `workers` processes at once, and the CPU seconds of one `true`."""
+    path = shutil.which("true")
+    assert path is not None
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-S", "-E", "-c", _WORKER, method, str(count // workers), path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(workers)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    answers = [[float(number) for number in process.communicate()[0].split()] for process in processes]
+    begins, ends, cpu = zip(*answers, strict=True)
+    done = count // workers * workers
+    return done / (max(ends) - min(begins)), sum(cpu) / done

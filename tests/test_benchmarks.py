@@ -1,0 +1,34 @@
+"""The benchmarks run and print figures; how good these are is no test's business."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.processes import ROOT
+
+FIGURES = {
+    "claiming": r"ratio of the medians\s+\d+\.\d\d",
+    "connections": r"20 idle connections\s+-?\d+\.\d KiB each",
+    "lateness": r"10 tasks at one instant, \d+ slots\s+p50 -?\d+\.\d, p99 -?\d+\.\d, max -?\d+\.\d ms",
+    "throughput": r"share of the limit\s+\d+\.\d\d",
+}
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(300)
+def test_every_question_is_answered_with_figures():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--quick"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    for question, figure in FIGURES.items():
+        assert re.search(figure, done.stdout), question
+
+
+def test_an_unknown_question_is_refused_in_words():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "weather"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "unknown question 'weather'" in done.stderr) == (2, True)
