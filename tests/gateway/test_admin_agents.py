@@ -7,7 +7,7 @@ from django.utils import timezone
 from agents.models import Agent
 from agents.services import authenticate_agent
 from gateway.models import AgentCommand, Server
-from gateway.services import register_server
+from gateway.servers import register_server
 from scheduling.models import TaskInstance
 from scheduling.services.claiming import claim
 from tests import factories
