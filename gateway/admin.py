@@ -291,6 +291,7 @@ class ServerAdmin(ReadOnlyAdmin):
         return int(server.session_count)
 
     def page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        may_see_agents = request.user.has_perm("agents.view_agent")
         connections = obj.connections.select_related("agent").order_by("agent__name")[:200]
         return {
             "state": self.state(obj),
@@ -299,6 +300,7 @@ class ServerAdmin(ReadOnlyAdmin):
             "connections": [
                 {"connection": each, "activity": words.moment(each.last_activity, now=obj.shown_at)}
                 for each in connections
+                if may_see_agents
             ],
         }
 

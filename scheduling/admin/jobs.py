@@ -32,6 +32,11 @@ from scheduling.states import TaskStatus
 # The last outcome is looked for among so many of the newest tasks: a backlog must not slow the list.
 _LOOK_BACK = 200
 _LATEST_TASKS = 6
+_COLUMN_NEEDS = {
+    "when": "scheduling.view_schedule",
+    "next": "scheduling.view_schedule",
+    "last": "scheduling.view_task",
+}
 
 
 def _set_enabled(job_admin: "JobAdmin", request: HttpRequest, job: Job, *, enabled: bool) -> str:
@@ -150,6 +155,11 @@ class JobAdmin(ServiceAdmin):
 
     # --- list -----------------------------------------------------------------------------------------
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Leave out the columns about what this user may not see."""
+        hidden = {name for name, permission in _COLUMN_NEEDS.items() if not request.user.has_perm(permission)}
+        return [name for name in super().get_list_display(request) if name not in hidden]
+
     @admin.display(description=gettext_lazy("job"), ordering="name")
     def job(self, job: Job) -> SafeString:
         return format_html(
@@ -214,6 +224,8 @@ class JobAdmin(ServiceAdmin):
             context |= {
                 "buttons": self.shown_buttons(request, job),
                 "can_run": request.user.has_perm("scheduling.add_task"),
+                "shows_schedules": request.user.has_perm("scheduling.view_schedule"),
+                "shows_tasks": request.user.has_perm("scheduling.view_task"),
                 "can_add_schedule": request.user.has_perm("scheduling.add_schedule"),
                 "run_url": reverse("admin:scheduling_job_run", args=[job.pk]),
                 "schedules": [

@@ -151,13 +151,15 @@ class TaskAdmin(ReadOnlyAdmin):
 
     def page_context(self, request: HttpRequest, obj: Task) -> dict[str, Any]:
         now = database_now()
+        may_see_attempts = request.user.has_perm("scheduling.view_taskinstance")
         newest = obj.instances.select_related("agent").order_by("-attempt")[:_ATTEMPTS]
-        attempts = sorted(newest, key=lambda attempt: attempt.attempt)
+        attempts = sorted(newest, key=lambda attempt: attempt.attempt) if may_see_attempts else []
         return {
             "state": self.state(obj),
             "outcome": self.fate(obj),
             "job_link": job_link(obj.job),
             "attempts": [describe_attempt(attempt, now=now) for attempt in attempts],
+            "shows_attempts": may_see_attempts,
             "hidden_attempts": obj.attempt_count - len(attempts),
             "timeline": _timeline(obj, attempts),
             "config": pretty(obj.config),

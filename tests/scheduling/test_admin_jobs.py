@@ -201,6 +201,18 @@ def test_who_may_only_look_sees_the_job_and_can_change_nothing():
     assert not Task.objects.exists()
 
 
+def test_who_may_see_jobs_alone_sees_neither_schedules_nor_tasks():
+    job = factories.job()
+    factories.schedule(job=job, kind="interval", interval_secs=5)
+    task = factories.task(job=job)
+    link = reverse("admin:scheduling_task_change", args=[task.pk]).encode()
+    browser = client_of("scheduling.view_job")
+    for url in (page(job), LIST):
+        content = browser.get(url).content
+        assert link not in content
+        assert b"every 5 seconds" not in content
+
+
 def test_a_button_needs_a_post(browser):
     job = factories.job()
     assert browser.get(reverse("admin:scheduling_job_disable", args=[job.pk])).status_code == 405

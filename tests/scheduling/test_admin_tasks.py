@@ -123,6 +123,15 @@ def test_who_may_look_but_not_act_gets_no_buttons_and_a_refusal():
     assert task.status == "pending"
 
 
+def test_who_may_see_tasks_alone_sees_no_attempts():
+    agent = factories.agent()
+    task = factories.task(now=timezone.now())
+    claim(slots={agent.pk: 1}, now=timezone.now(), lead_secs=2, lease_secs=30)
+    response = client_of("scheduling.view_task").get(page(task))
+    assert agent.name.encode() not in response.content
+    assert response.context["attempts"] == []
+
+
 def test_who_may_see_nothing_sees_nothing():
     task = factories.task()
     browser = client_of("scheduling.view_job")
