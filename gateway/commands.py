@@ -2,14 +2,19 @@
 
 import time
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal, get_args
 
 from django.db import close_old_connections, transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
 
 from agents import services as agent_services
 from agents.errors import AgentOffline, AgentTimeout, CommandRefused
 from gateway.models import AgentCommand, Connection
+from gateway.operators import queue_command
 from scheduling import hints
 from scheduling.clock import database_now
 from scheduling.services import by_hand, rescue
@@ -22,6 +27,14 @@ FIRST_LOOK_SECS: Final = 0.02
 LONGEST_LOOK_SECS: Final = 0.25
 
 
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """Which agents acknowledged a message, and which did not: offline, refusing or silent ones."""
+
+    acknowledged: list[uuid.UUID]
+    failed: list[uuid.UUID]
+
+
 def run_command(
     *, agent_id: uuid.UUID, command: str, parameters: dict[str, Any], timeout_secs: float
 ) -> AgentCommand:
@@ -32,29 +45,70 @@ def run_command(
     """
     if not is_connected(agent_id):
         raise AgentOffline
-    row = AgentCommand.objects.create(
+    row = queue_command(
         agent_id=agent_id,
         command=command,
         parameters=parameters,
         timeout_secs=timeout_secs,
-        created_at=database_now(),
+        now=database_now(),
     )
-    hints.command_queued(agent_id)
-    answer = _wait_for_answer(row.pk, timeout_secs)
-    if answer is None:
-        AgentCommand.objects.filter(pk=row.pk, sent_at__isnull=True).delete()
+    answers = _wait_for_answers([row.pk], timeout_secs)
+    if not answers:
         raise AgentTimeout(f"The agent did not answer within {timeout_secs:g} seconds.")
-    if not answer.ok:
-        raise CommandRefused(answer.error or None)
-    return answer
+    if not answers[0].ok:
+        raise CommandRefused(answers[0].error or None)
+    return answers[0]
+
+
+def broadcast(
+    *,
+    targets: Sequence[uuid.UUID] | None,
+    command: str,
+    parameters: dict[str, Any],
+    timeout_secs: float,
+) -> Broadcast:
+    """Send a command to `targets`, or to all connected agents, wait for their answers and say who gave one.
+
+    Waits as `run_command` does, until all have answered or the time is over.
+    """
+    connected = set(live_connections().values_list("agent_id", flat=True))
+    wanted = connected if targets is None else set(targets)
+    now = database_now()
+    rows = AgentCommand.objects.bulk_create(
+        AgentCommand(
+            agent_id=agent_id,
+            command=command,
+            parameters=parameters,
+            timeout_secs=timeout_secs,
+            created_at=now,
+        )
+        for agent_id in sorted(wanted & connected)
+    )
+    for row in rows:
+        hints.command_queued(row.agent_id)
+    answers = _wait_for_answers([row.pk for row in rows], timeout_secs)
+    acknowledged = {answer.agent_id for answer in answers if answer.ok}
+    return Broadcast(acknowledged=sorted(acknowledged), failed=sorted(wanted - acknowledged))
+
+
+def live_connections() -> QuerySet[Connection]:
+    """Sessions that a server which is alive holds and nobody has asked to close."""
+    alive_since = Now() - timedelta(seconds=rescue.SERVER_DEAD_AFTER_SECS)
+    return Connection.objects.filter(
+        server__last_heartbeat_at__gte=alive_since, close_requested_at__isnull=True
+    )
 
 
 def is_connected(agent_id: uuid.UUID) -> bool:
-    """Whether a server that is alive holds a session of the agent."""
-    alive_since = database_now() - timedelta(seconds=rescue.SERVER_DEAD_AFTER_SECS)
-    return Connection.objects.filter(
-        agent_id=agent_id, server__last_heartbeat_at__gte=alive_since, close_requested_at__isnull=True
-    ).exists()
+    """Whether the agent has a live session."""
+    return live_connections().filter(agent_id=agent_id).exists()
+
+
+def close_session_of(*, agent_id: uuid.UUID) -> None:
+    """Ask the server that holds the agent's session to close it; the agent may come back."""
+    with transaction.atomic():
+        Connection.objects.filter(agent_id=agent_id).update(close_requested_at=database_now())
+        hints.session_changed(agent_id)
 
 
 def remove_agent(*, agent_id: uuid.UUID) -> None:
@@ -70,14 +124,19 @@ def remove_agent(*, agent_id: uuid.UUID) -> None:
         hints.session_changed(agent_id)
 
 
-def _wait_for_answer(command_id: uuid.UUID, timeout_secs: float) -> AgentCommand | None:
+def _wait_for_answers(command_ids: Sequence[uuid.UUID], timeout_secs: float) -> list[AgentCommand]:
+    """Return the answers that came in time; commands that no server has sent by then are taken back."""
     deadline = time.monotonic() + timeout_secs
     pause = FIRST_LOOK_SECS
+    commands = AgentCommand.objects.filter(pk__in=list(command_ids))
     while True:
-        answer = AgentCommand.objects.filter(pk=command_id, answered_at__isnull=False).first()
+        answers = list(commands.filter(answered_at__isnull=False))
         left = deadline - time.monotonic()
-        if answer is not None or left <= 0:
-            return answer
+        if len(answers) == len(command_ids):
+            return answers
+        if left <= 0:
+            commands.filter(sent_at__isnull=True).delete()
+            return answers
         # The pool's connections are for those who work, not for those who wait.
         close_old_connections()
         time.sleep(min(pause, left))

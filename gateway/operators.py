@@ -25,8 +25,9 @@ def update_agent(
     description: str | None = None,
     labels: Mapping[str, str] | None = None,
     enabled: bool | None = None,
+    **more: Any,
 ) -> Agent:
-    """Change what is given and return the agent; `labels` are those that operators set.
+    """Change what is given and return the agent; `labels` are those that operators set, `more` other columns.
 
     A disabled agent gets no new work and finishes what it has. Locks the agent; leaves a hint. Raises
     InvalidField, AgentAlreadyExists for a name that is taken, Agent.DoesNotExist.
@@ -35,6 +36,7 @@ def update_agent(
     if errors:
         raise InvalidField(errors)
     given = {"name": name, "description": description, "assigned_labels": labels, "enabled": enabled}
+    given |= more
     with transaction.atomic():
         agent = Agent.objects.select_for_update().get(pk=agent_id, archived_at__isnull=True)
         changes = {field: value for field, value in given.items() if value is not None}

@@ -4,13 +4,28 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.db import connection
+
 from agents.models import CONNECTED_STATUSES, Agent, AgentStatus
 from gateway.models import Connection, Server
 from gateway.services import close_sessions
+from scheduling.models import Lease
 from scheduling.services import lifecycle, rescue
 
 SERVERS_KEPT_FOR: Final = timedelta(days=1)
 HTTP_SILENCE_SECS: Final = 60.0
+LEADER_LEASE: Final = "server leader"
+
+_LEAD: Final = """
+INSERT INTO scheduling_lease (name, holder, since, renewed_at) VALUES (%(name)s, %(holder)s, %(now)s, %(now)s)
+ON CONFLICT (name) DO UPDATE
+SET holder = EXCLUDED.holder, renewed_at = EXCLUDED.renewed_at,
+    since = CASE WHEN scheduling_lease.holder = EXCLUDED.holder THEN scheduling_lease.since
+            ELSE EXCLUDED.since END
+WHERE scheduling_lease.holder = EXCLUDED.holder
+   OR scheduling_lease.renewed_at < EXCLUDED.renewed_at - make_interval(secs => %(gap_secs)s)
+RETURNING holder
+"""
 
 
 def register_server(*, server_id: uuid.UUID, name: str, address: str, version: str, now: datetime) -> None:
@@ -41,7 +56,8 @@ def keep_server_alive(*, server_id: uuid.UUID, now: datetime) -> bool:
     False where the server has to be registered again.
     """
     rescue.note_servers_alive(holder=str(server_id), now=now)
-    _note_silent_agents(now=now)
+    if lead(server_id=server_id, now=now):
+        _note_silent_agents(now=now)
     if not Server.objects.filter(pk=server_id).update(last_heartbeat_at=now):
         return False
     dead_since = now - timedelta(seconds=rescue.SERVER_DEAD_AFTER_SECS)
@@ -64,6 +80,22 @@ def retire_server(*, server_id: uuid.UUID, now: datetime) -> None:
     sessions = Connection.objects.filter(server_id=server_id).values_list("agent_id", "session_id")
     close_sessions(list(sessions), now=now)
     Server.objects.filter(pk=server_id).delete()
+    Lease.objects.filter(name=LEADER_LEASE, holder=str(server_id)).delete()
+
+
+def lead(*, server_id: uuid.UUID, now: datetime) -> bool:
+    """Take or keep the lease for duties that one server of the cluster has; return whether it is ours."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _LEAD,
+            {
+                "name": LEADER_LEASE,
+                "holder": str(server_id),
+                "now": now,
+                "gap_secs": rescue.SERVER_DEAD_AFTER_SECS,
+            },
+        )
+        return cursor.fetchone() is not None
 
 
 def _note_silent_agents(*, now: datetime) -> None:

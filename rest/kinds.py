@@ -5,13 +5,14 @@ import re
 import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.utils.dateparse import parse_datetime
 
 MAX_TEXT_CHARS: Final = 1000
 MAX_LIST_ITEMS: Final = 500
+MAX_SECONDS: Final = 1e9
 EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(3000, 1, 1, tzinfo=UTC)
 
@@ -144,10 +145,21 @@ def _read_tags(value: object) -> list[str]:
     return [read_text(value)]
 
 
+def _read_seconds(value: object) -> timedelta:
+    if type(value) not in (int, float) or not 0 <= value <= MAX_SECONDS:  # type: ignore[operator]
+        raise BadValue(f"expected a number of seconds from 0 to {MAX_SECONDS:.0f}")
+    return timedelta(seconds=value)  # type: ignore[arg-type]
+
+
+def _read_seconds_text(value: str) -> timedelta:
+    return _read_seconds(_read_integer_text(value))
+
+
 TEXT: Final = Kind("text", OPERATORS, read_text, read_text, {"type": "string"})
 INTEGER: Final = Kind(
     "integer", _EQUALITY | _ORDER, read_integer, _read_integer_text, {"type": "integer", "format": "int64"}
 )
+SECONDS: Final = Kind("seconds", _EQUALITY | _ORDER, _read_seconds, _read_seconds_text, {"type": "number"})
 BOOLEAN: Final = Kind("boolean", _EQUALITY, read_boolean, _read_boolean_text, {"type": "boolean"})
 UUID: Final = Kind("uuid", _EQUALITY | _ORDER, read_uuid, read_uuid, {"type": "string", "format": "uuid"})
 INSTANT: Final = Kind(

@@ -88,9 +88,19 @@ class _Problems:
 
 
 class QueryTable:
-    """The fields of one resource that queries may use; newest first unless `default_order` says otherwise."""
+    """The fields of one resource that queries may use; newest first unless `default_order` says otherwise.
 
-    def __init__(self, fields: Mapping[str, Field | Kind], *, default_order: tuple[str, ...] = ("-id",)):
+    `key` is the column that makes an order total.
+    """
+
+    def __init__(
+        self,
+        fields: Mapping[str, Field | Kind],
+        *,
+        default_order: tuple[str, ...] = ("-id",),
+        key: str = "id",
+    ):
+        self.key = key
         self.fields: dict[str, Field] = {
             name: entry if isinstance(entry, Field) else Field(entry) for name, entry in fields.items()
         }
@@ -225,8 +235,8 @@ class QueryTable:
                 continue
             column = self.fields[name].column or name
             columns.append(f"-{column}" if key.startswith("-") else column)
-        if "id" not in columns and "-id" not in columns:
-            columns.append("id")
+        if self.key not in columns and f"-{self.key}" not in columns:
+            columns.append(self.key)
         return tuple(columns)
 
 

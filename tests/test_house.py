@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("hetuflow", "gateway", "scheduling", "agents")
+PACKAGES = ("hetuflow", "gateway", "scheduling", "agents", "rest")
 MODULES = sorted(
     path
     for package in PACKAGES

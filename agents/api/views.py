@@ -43,17 +43,14 @@ class AgentViewSet(ResourceViewSet):
     @idempotent(never_again=("token",))
     def create(self, request: Request, **_path: Any) -> Response:
         """Register an agent before it connects; the answer holds its token, this once."""
-        data = _columns(self.read_body())
+        data = self.read_body()
+        if "labels" in data:
+            data["assigned_labels"] = data.pop("labels")
         with transaction.atomic():
             agent = services.create_agent(agent_id=data.pop("id", None), **data)
             token = services.issue_token(agent=agent)
         agent.token = token  # type: ignore[attr-defined]
         return Response(CreatedAgentSerializer(agent).data, status=201)
-
-    def perform_update(self, entity: Agent, data: dict[str, Any]) -> Agent:
-        if "capabilities" in data:
-            data["capabilities"] = {**entity.capabilities, **data["capabilities"]}
-        return services.update_agent(agent_id=entity.pk, now=database_now(), **_columns(data))
 
     @extend_schema(responses=AgentSerializer(many=True))
     def online(self, request: Request) -> Response:
@@ -80,10 +77,3 @@ class AgentHeartbeatViewSet(AgentViewSet):
         return Response(
             self.represent(services.record_heartbeat(agent_id=agent.pk, now=database_now(), **data))
         )
-
-
-def _columns(data: dict[str, Any]) -> dict[str, Any]:
-    """Return the model's fields for those of the API: labels that people give are kept apart."""
-    if "labels" in data:
-        data["assigned_labels"] = data.pop("labels")
-    return data

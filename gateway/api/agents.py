@@ -9,12 +9,13 @@ from rest_framework.response import Response
 
 from agents.api.views import AgentViewSet
 from agents.models import Agent, AgentStatus
-from gateway import commands
+from gateway import commands, operators
 from gateway.api.filters import LOGS
 from gateway.models import AgentLog, Connection
 from rest.fields import NumberField, ObjectField
 from rest.pages import page_result
 from rest.serializers import NoBody, PageInfoSerializer, RequestSerializer
+from scheduling.clock import database_now
 
 MAX_WAIT_SECS: float = 60.0
 ANSWER_STATUSES = ("acknowledged",)
@@ -62,6 +63,11 @@ class ConnectedAgentViewSet(AgentViewSet):
         "status": NoBody,
         "commands": CommandRequest,
     }
+
+    def perform_update(self, entity: Agent, data: dict[str, Any]) -> Agent:
+        if "capabilities" in data:
+            data["capabilities"] = {**entity.capabilities, **data["capabilities"]}
+        return operators.update_agent(agent_id=entity.pk, now=database_now(), **data)
 
     def perform_destroy(self, entity: Agent) -> None:
         commands.remove_agent(agent_id=entity.pk)

@@ -1,10 +1,12 @@
-"""Paths of agents and of the system, below /api/v1/."""
+"""Paths of agents, their sessions, servers and the system, below /api/v1/."""
 
 from django.urls import path
 
 from agents.api.views import AgentHeartbeatViewSet
 from gateway.api.agents import ConnectedAgentViewSet
+from gateway.api.connections import ConnectionViewSet
 from gateway.api.health import HealthView, SystemHealthView
+from gateway.api.servers import ServerViewSet
 from rest.routing import resource_paths
 
 POST = "post"
@@ -23,6 +25,16 @@ urlpatterns = [
     path("agents/online", ConnectedAgentViewSet.as_view({"get": "online"})),
     path("agents/offline", ConnectedAgentViewSet.as_view({"get": "offline"})),
     path("agents/<id:pk>/heartbeat", AgentHeartbeatViewSet.as_view({POST: "heartbeat"})),
+    *resource_paths(
+        "connections",
+        ConnectionViewSet,
+        key="id",
+        actions={"<pk>": {"delete": "destroy"}},
+        only=("query", "list"),
+    ),
+    path("connections/stats", ConnectionViewSet.as_view({POST: "stats"})),
+    path("connections/broadcast", ConnectionViewSet.as_view({POST: "broadcast"})),
+    *resource_paths("servers", ServerViewSet, key="id", only=("query", "list", "retrieve")),
     path("health", HealthView.as_view(), name="health"),
     path("system/health", SystemHealthView.as_view()),
 ]

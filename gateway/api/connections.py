@@ -1,0 +1,157 @@
+"""REST of connections: the agents' sessions on all servers of the cluster."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+from django.db.models import Avg, Count, DurationField, ExpressionWrapper, F, Q, QuerySet, Sum
+from django.db.models.functions import Now
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from agents.models import CONNECTED_STATUSES, AgentStatus
+from gateway import commands
+from gateway.api.filters import CONNECTIONS
+from gateway.models import Connection
+from rest.fields import FlagField, IdField, NumberField, ObjectField
+from rest.fields import WholeNumberField as Whole
+from rest.serializers import RequestSerializer
+from rest.views import ResourceViewSet, Rows
+
+# Of the messages that a server sends, this is the one that agents answer.
+BROADCAST_KINDS = ("command",)
+
+
+class ConnectionSerializer(serializers.Serializer[Any]):
+    agent_id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=AgentStatus.choices, source="agent.status")
+    connected_at = serializers.DateTimeField()
+    last_activity = serializers.DateTimeField()
+    duration = serializers.SerializerMethodField(help_text="Seconds.")
+    messages_sent = serializers.IntegerField()
+    messages_received = serializers.IntegerField()
+    server_id = serializers.UUIDField()
+    remote_address = serializers.CharField()
+
+    def get_duration(self, connection: Any) -> int:
+        return int(connection.age.total_seconds())
+
+
+class StatsSerializer(serializers.Serializer[Any]):
+    total_connections = serializers.IntegerField()
+    online_connections = serializers.IntegerField()
+    idle_connections = serializers.IntegerField()
+    busy_connections = serializers.IntegerField()
+    average_duration = serializers.FloatField(help_text="Seconds.")
+    total_messages_sent = serializers.IntegerField()
+    total_messages_received = serializers.IntegerField()
+
+
+class ServerStatsSerializer(StatsSerializer):
+    server_id = serializers.UUIDField()
+
+
+class ConnectionStatsSerializer(StatsSerializer):
+    details = ServerStatsSerializer(many=True, required=False)
+
+
+class StatsRequest(RequestSerializer):
+    include_details = FlagField(required=False)
+
+
+class CommandPayload(RequestSerializer):
+    command = serializers.ChoiceField(choices=commands.COMMANDS)
+    parameters = ObjectField(required=False, default=dict)
+    timeout_secs = NumberField(required=False, default=10, min_value=0.1, max_value=60)
+
+
+class BroadcastRequest(RequestSerializer):
+    message_kind = serializers.ChoiceField(choices=BROADCAST_KINDS)
+    payload = CommandPayload()
+    target_agents = serializers.ListField(child=IdField(), required=False, max_length=1000)
+    priority = Whole(required=False, max_value=255, help_text="Commands are sent at once, whatever it is.")
+
+
+class BroadcastResultSerializer(serializers.Serializer[Any]):
+    target_count = serializers.IntegerField()
+    success_count = serializers.IntegerField()
+    failed_count = serializers.IntegerField()
+    failed_agents = serializers.ListField(child=serializers.UUIDField())
+
+
+class ConnectionViewSet(ResourceViewSet):
+    """The agents' sessions."""
+
+    table = CONNECTIONS
+    entity_serializer = ConnectionSerializer
+    request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {
+        "stats": StatsRequest,
+        "broadcast": BroadcastRequest,
+    }
+
+    def get_queryset(self) -> QuerySet[Connection]:
+        age = ExpressionWrapper(Now() - F("connected_at"), output_field=DurationField())
+        return commands.live_connections().select_related("agent").annotate(age=age)
+
+    def represent_many(self, entities: Sequence[Connection]) -> Rows:
+        return [*ConnectionSerializer(entities, many=True).data]
+
+    @extend_schema(responses=ConnectionStatsSerializer)
+    def stats(self, request: Request) -> Response:
+        """Count the sessions of the whole cluster, and of each server when asked for details."""
+        data = self.read_body()
+        answer: dict[str, Any] = _counted(self.get_queryset().aggregate(**_COUNTS))
+        if data.get("include_details"):
+            by_server = self.get_queryset().order_by().values("server_id").annotate(**_COUNTS)
+            answer["details"] = [
+                {"server_id": row["server_id"], **_counted(cast("Mapping[str, Any]", row))}
+                for row in by_server.order_by("server_id")
+            ]
+        return Response(ConnectionStatsSerializer(answer).data)
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Close an agent's session, on whichever server it is."""
+        commands.close_session_of(agent_id=self.get_queryset().get(agent_id=uuid.UUID(pk)).pk)
+        return Response(status=204)
+
+    @extend_schema(responses=BroadcastResultSerializer)
+    def broadcast(self, request: Request) -> Response:
+        """Send a message to all connected agents, or to those named, and wait for their answers."""
+        data = self.read_body()
+        targets = data.get("target_agents")
+        result = commands.broadcast(targets=targets, **data["payload"])
+        return Response(
+            BroadcastResultSerializer(
+                {
+                    "target_count": len(result.acknowledged) + len(result.failed),
+                    "success_count": len(result.acknowledged),
+                    "failed_count": len(result.failed),
+                    "failed_agents": result.failed,
+                }
+            ).data
+        )
+
+
+_COUNTS: dict[str, Any] = {
+    "total": Count("pk"),
+    "online": Count("pk", filter=Q(agent__status__in=CONNECTED_STATUSES)),
+    "idle": Count("pk", filter=Q(agent__status=AgentStatus.IDLE)),
+    "busy": Count("pk", filter=Q(agent__status=AgentStatus.BUSY)),
+    "average": Avg("age"),
+    "sent": Sum("messages_sent", default=0),
+    "received": Sum("messages_received", default=0),
+}
+
+
+def _counted(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "total_connections": row["total"],
+        "online_connections": row["online"],
+        "idle_connections": row["idle"],
+        "busy_connections": row["busy"],
+        "average_duration": row["average"].total_seconds() if row["average"] is not None else 0.0,
+        "total_messages_sent": row["sent"],
+        "total_messages_received": row["received"],
+    }
