@@ -32,6 +32,9 @@ from scheduling.states import TaskStatus
 # The last outcome is looked for among so many of the newest tasks: a backlog must not slow the list.
 _LOOK_BACK = 200
 _LATEST_TASKS = 6
+# So many schedules of a job are read, and so many of them written out in the list.
+_SCHEDULES = 50
+_LISTED_SCHEDULES = 4
 _COLUMN_NEEDS = {
     "when": "scheduling.view_schedule",
     "next": "scheduling.view_schedule",
@@ -140,7 +143,9 @@ class JobAdmin(ServiceAdmin):
             .order_by("-pk")
             .values(task=JSONObject(id="pk", status="status", at="completed_at"))[:1]
         )
-        schedules = Prefetch("schedules", Schedule.objects.present(), to_attr="present_schedules")
+        schedules = Prefetch(
+            "schedules", Schedule.objects.present().order_by("pk")[:_SCHEDULES], to_attr="present_schedules"
+        )
         return (
             Job.objects.present()
             .annotate(last_ended=Subquery(ended), shown_at=Now())
@@ -187,8 +192,10 @@ class JobAdmin(ServiceAdmin):
                 schedule.get_status_display(),
                 words.rule(schedule),
             )
-            for schedule in job.present_schedules
+            for schedule in job.present_schedules[:_LISTED_SCHEDULES]
         ]
+        if len(job.present_schedules) > _LISTED_SCHEDULES:
+            lines.append(("", "", "…"))
         return format_html_join("", '<span class="hf-line {}" title="{}">{}</span>', lines) or words.MISSING
 
     @admin.display(description=gettext_lazy("last run"))

@@ -173,6 +173,16 @@ def test_the_list_shows_the_schedules_in_words(browser):
     assert b"every day at 02:30 (Europe/Berlin)" in browser.get(LIST).content
 
 
+def test_the_list_writes_out_only_some_of_many_schedules(browser):
+    job = factories.job()
+    for secs in range(11, 17):
+        factories.schedule(job=job, kind="interval", interval_secs=secs)
+    content = browser.get(LIST).content.decode()
+    assert "every 14 seconds" in content
+    assert "every 15 seconds" not in content
+    assert ">…</span>" in content
+
+
 def test_the_list_takes_as_many_queries_for_thirty_jobs_as_for_one(browser, django_assert_num_queries):
     def fill(count):
         for _ in range(count):
