@@ -26,6 +26,7 @@ RETRY_AFTER_SECS: Final = 0.5
 # Tasks are claimed a lead time before they are due, so nothing is late for being claimed together with those
 # that become due a little after it; without this, a thousand instants a second were as many claims.
 MAX_GATHER_SECS: Final = 0.1
+BUSY_GATHER_SECS: Final = 0.01
 TOO_LARGE_MESSAGE: Final = (
     "The task does not fit into a message to an agent (256 KiB): its arguments, environment and parameters "
     "are too large."
@@ -52,6 +53,9 @@ class Pump:
             wait_secs = await self._claim_and_dispatch()
             if wait_secs > 0:
                 await wait_for_event(self._wake, wait_secs)
+            else:
+                # Slots are falling free one after the other; some of them together cost one claim.
+                await asyncio.sleep(BUSY_GATHER_SECS)
 
     async def _claim_and_dispatch(self) -> float:
         """Do one claim and send what it gave; return after how many seconds to look again unless woken."""

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from django.conf import settings
 
@@ -23,6 +23,8 @@ from scheduling.services.lifecycle import AttemptKey
 
 logger = logging.getLogger(__name__)
 
+# An agent goes on while it waits for an acknowledgement: its slot is free when the report has arrived.
+FACTS_GATHER_SECS: Final = 0.02
 Content = TypeVar("Content")
 
 
@@ -63,10 +65,18 @@ class Inbound:
         self._now = now
         self._attempts_ended = attempts_ended
         self.facts: Batcher[Told, tuple[lifecycle.ReportResult, set[uuid.UUID]]] = Batcher(
-            apply=_apply_facts, done=self._facts_done, refused=_refused, limit=200
+            apply=_apply_facts,
+            done=self._facts_done,
+            refused=_refused,
+            limit=200,
+            gather_secs=FACTS_GATHER_SECS,
         )
         self.chunks: Batcher[Chunks, tuple[output.StoredOutput, set[uuid.UUID]]] = Batcher(
-            apply=_store_output, done=self._output_done, refused=_refused, limit=32
+            apply=_store_output,
+            done=self._output_done,
+            refused=_refused,
+            limit=32,
+            gather_secs=FACTS_GATHER_SECS,
         )
         self.heartbeats: Batcher[Beat, list[list[messages.AttemptRef]]] = Batcher(
             apply=_apply_heartbeats, done=self._heartbeats_done, refused=_refused, limit=500

@@ -61,3 +61,25 @@ async def test_a_batch_waits_for_the_database_and_loses_nothing(monkeypatch):
 
     assert await outcome(apply, [1, 2, 3]) == ([1, 2, 3], [])
     assert len(attempts) == 4
+
+
+async def test_items_that_come_while_there_is_much_to_do_are_gathered_into_one_batch():
+    batches, applied = [], asyncio.Queue()
+
+    async def on_done(batch, _result):
+        await applied.put(batch)
+
+    batcher = Batcher(apply=batches.append, done=on_done, refused=on_done, limit=10, gather_secs=0.5)
+    running = asyncio.create_task(batcher.run())
+    begin = asyncio.get_running_loop().time()
+    async with asyncio.timeout(10):
+        batcher.put(1)
+        assert await applied.get() == [1]
+        assert (
+            asyncio.get_running_loop().time() - begin < 0.5
+        )  # nothing had just ended, so nothing was waited for
+        for item in (2, 3):
+            batcher.put(item)
+            await asyncio.sleep(0)
+        assert await applied.get() == [2, 3]
+    running.cancel()
