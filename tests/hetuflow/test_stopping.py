@@ -1,7 +1,5 @@
 """How server and scheduler end when they are told to."""
 
-import signal
-import subprocess
 import time
 from collections.abc import Callable
 
@@ -14,7 +12,6 @@ from tests.processes import free_port, manage
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
 LIMIT_SECS = 30.0
-A_FEW_SECS = 15.0  # on a machine that is busy with other tests; 1 s is usual, 7 s with a database that hangs
 
 
 def _until(condition: Callable[[], object]) -> None:
@@ -49,24 +46,19 @@ def _is_waiting_for_a_lock() -> bool:
     return bool(_count("SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
 
-def _stop(process: subprocess.Popen[bytes]) -> int:
-    process.send_signal(signal.SIGTERM)
-    return process.wait(A_FEW_SECS)
-
-
 @pytest.mark.parametrize(("command", "is_up"), [("server", _server_is_up), ("scheduler", _scheduler_is_up)])
 def test_sigterm_ends_it_with_status_0(command: str, is_up: Callable[[], bool]) -> None:
-    with manage(command, HETUFLOW_PORT=str(free_port())) as process:
+    with manage(command, HETUFLOW_PORT=str(free_port())) as program:
         _until(is_up)
 
-        assert _stop(process) == 0
+        assert program.stop() == 0
 
 
 @pytest.mark.parametrize("command", ["server", "scheduler"])
 def test_sigterm_ends_it_also_while_the_database_hangs(command: str) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("LOCK TABLE gateway_server, scheduling_schedule IN ACCESS EXCLUSIVE MODE")
-        with manage(command, HETUFLOW_PORT=str(free_port())) as process:
+        with manage(command, HETUFLOW_PORT=str(free_port())) as program:
             _until(_is_waiting_for_a_lock)
 
-            assert _stop(process) == 0
+            assert program.stop() == 0
