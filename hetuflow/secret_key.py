@@ -1,5 +1,6 @@
 """The installation's secret key: made once, kept in the data folder, readable by its owner alone."""
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -16,7 +17,7 @@ def read_or_create_secret_key(data_dir: Path) -> str:
     """
     path = data_dir / FILE_NAME
     try:
-        return path.read_text().strip()
+        return _read(path)
     except FileNotFoundError:
         pass
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -30,4 +31,11 @@ def read_or_create_secret_key(data_dir: Path) -> str:
         pass
     finally:
         draft.unlink()
-    return path.read_text().strip()
+    return _read(path)
+
+
+def _read(path: Path) -> str:
+    key = path.read_text().strip()
+    if not key:
+        raise OSError(errno.EINVAL, "it holds no key; remove it", str(path))
+    return key

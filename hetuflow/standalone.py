@@ -32,6 +32,7 @@ _READY_SECS: Final = 60.0
 _LEFT_OVER_SECS: Final = 15.0
 _POSTGRES_PAUSE_SECS: Final = 5.0
 _WAIT_TICK_SECS: Final = 0.05
+_TICK_SECS: Final = 0.5
 # What the agent, and with it the commands it runs, has no business to know.
 _NOT_FOR_AGENT: Final = frozenset(
     {"DATABASE_URL", "HETUFLOW_SECRET_KEY", "HETUFLOW_ADMIN_PASSWORD", "HETUFLOW_AGENT_TOKEN"}
@@ -213,9 +214,11 @@ class Standalone:
 
     def _supervise(self, supervisor: Supervisor, password: str) -> None:
         give_up_at: float | None = time.monotonic() + _READY_SECS
-        while supervisor.step(_WAIT_TICK_SECS if give_up_at else 0.5):
+        pause_secs = _WAIT_TICK_SECS
+        while supervisor.step(pause_secs if give_up_at else _TICK_SECS):
             if give_up_at is None:
                 continue
+            pause_secs = min(pause_secs * 1.1, _TICK_SECS)
             if _is_healthy(self._options.reachable_host, self._options.port):
                 give_up_at = None
                 self._say(self._welcome(password))
@@ -272,7 +275,8 @@ def _is_healthy(host: str, port: int) -> bool:
     client = http.client.HTTPConnection(host, port, timeout=2)
     try:
         client.request("GET", HEALTH_PATH)
-        return client.getresponse().status == 200
+        # 400: our name for it is not among HETUFLOW_ALLOWED_HOSTS, but it works.
+        return client.getresponse().status in (200, 400)
     except (OSError, http.client.HTTPException):
         return False
     finally:

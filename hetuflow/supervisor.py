@@ -11,6 +11,7 @@ from hetuflow.signal_queue import SignalQueue
 STOP_SIGNALS: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _HURRY_SECS: Final = 2.0
 _TICK_SECS: Final = 0.25
+_LOOK_AT_LOGS_SECS: Final = 1.0
 
 
 class Watched(Protocol):
@@ -35,6 +36,7 @@ class Supervisor:
         self._signals = signals
         self._say = say
         self._in_a_hurry = False
+        self._next_look_at = 0.0
 
     def start(self) -> None:
         """Start all children."""
@@ -47,9 +49,9 @@ class Supervisor:
         for watched in self._watched:
             if line := watched.look_after():
                 self._say(line)
-        for child in self._children:
-            for line in child.log.new_errors():
-                self._say(f"{child.name}: {line}")
+        if time.monotonic() >= self._next_look_at:
+            self._next_look_at = time.monotonic() + _LOOK_AT_LOGS_SECS
+            self._show_errors()
         return STOP_SIGNALS.isdisjoint(arrived)
 
     def stop(self) -> None:
@@ -59,6 +61,9 @@ class Supervisor:
         """
         for child in reversed(self._children):
             self._end(child)
+        self._show_errors()
+
+    def _show_errors(self) -> None:
         for child in self._children:
             for line in child.log.new_errors():
                 self._say(f"{child.name}: {line}")

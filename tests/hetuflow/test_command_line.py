@@ -71,6 +71,14 @@ def test_a_data_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
     assert f"The data folder {tmp_path / 'data'} cannot be used" in _only_line(done)
 
 
+def test_an_empty_secret_key_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").write_text("")
+
+    done = _manage("standalone", HETUFLOW_DATA_DIR=str(tmp_path), HETUFLOW_SECRET_KEY="")
+
+    assert f"it holds no key; remove it ({tmp_path / 'secret_key'})" in _only_line(done)
+
+
 def test_files_in_place_of_the_cluster_are_one_line_and_stay(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "letter").write_text("dear")
