@@ -8,7 +8,7 @@ never be executed again. One flush covers a whole batch.
 import json
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ class Journal:
         self._boot_id = boot_id
         self._descriptor = -1
         self._size = 0
+        self._held: dict[uuid.UUID, int] = {}
 
     def open(self) -> dict[uuid.UUID, int]:
         """Begin afresh; return the unsettled attempts of earlier runs of the machine, with their tokens."""
@@ -38,20 +39,25 @@ class Journal:
                     current.pop(uuid.UUID(name), None)
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # the last line may have been cut off; it was not acknowledged then
-        self._rewrite(earlier | current)
+        self._held = earlier | current
+        self._rewrite()
         return earlier
 
-    def take_on(self, attempts: dict[uuid.UUID, int]) -> None:
+    def take_on(self, attempts: Mapping[uuid.UUID, int]) -> None:
         """Note attempts with their tokens, and return when that is on the disk."""
-        self._append({str(key): token for key, token in attempts.items()}, [])
-        os.fsync(self._descriptor)
+        if attempts:
+            self._append(attempts, [])
+            os.fsync(self._descriptor)
+            self._held.update(attempts)
 
-    def settle(self, instance_id: uuid.UUID, *, still_held: Iterable[tuple[uuid.UUID, int]]) -> None:
-        """Note that an attempt needs nothing any more; begins a new file when this one has grown large."""
+    def settle(self, instance_ids: Sequence[uuid.UUID]) -> None:
+        """Note attempts that need nothing any more; begins a new file when this one has grown large."""
+        for instance_id in instance_ids:
+            self._held.pop(instance_id, None)
         if self._size > COMPACT_BYTES:
-            self._rewrite(dict(still_held))
+            self._rewrite()
         else:
-            self._append({}, [str(instance_id)])
+            self._append({}, instance_ids)
 
     def _lines(self) -> list[bytes]:
         try:
@@ -59,11 +65,15 @@ class Journal:
         except FileNotFoundError:
             return []
 
-    def _append(self, held: dict[str, int], settled: list[str]) -> None:
-        line = json.dumps({"boot": self._boot_id, "held": held, "settled": settled}) + "\n"
-        self._size += os.write(self._descriptor, line.encode())
+    def _append(self, held: Mapping[uuid.UUID, int], settled: Sequence[uuid.UUID]) -> None:
+        entry = {
+            "boot": self._boot_id,
+            "held": {str(instance_id): token for instance_id, token in held.items()},
+            "settled": [str(instance_id) for instance_id in settled],
+        }
+        self._size += os.write(self._descriptor, json.dumps(entry).encode() + b"\n")
 
-    def _rewrite(self, held: dict[uuid.UUID, int]) -> None:
+    def _rewrite(self) -> None:
         draft = self._path.with_suffix(".tmp")
         if self._descriptor >= 0:
             os.close(self._descriptor)
@@ -71,6 +81,6 @@ class Journal:
             draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600
         )
         self._size = 0
-        self._append({str(key): token for key, token in held.items()}, [])
+        self._append(self._held, [])
         os.fsync(self._descriptor)
         draft.rename(self._path)

@@ -37,6 +37,7 @@ def write_spec(folder: str, spec: dict[str, Any]) -> None:
     """Make the folder of an attempt; raises OSError, and leaves nothing behind then."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
     try:
+        # Nobody looks at it before it is whole: the server is told and the shim forked only afterwards.
         _write(f"{folder}/{SPEC}", _WAITS + _encode(spec).encode(), flush=False)
     except OSError:
         remove(folder)
@@ -55,7 +56,9 @@ def read_exit(folder: str) -> dict[str, Any] | None:
 
 def write_exit(folder: str, outcome: dict[str, Any]) -> None:
     """Write how the attempt ended, whole and flushed to the disk, or raise OSError."""
-    _write(f"{folder}/{EXIT}", _encode(outcome).encode(), flush=True)
+    draft = f"{folder}/{EXIT}.tmp"
+    _write(draft, _encode(outcome).encode(), flush=True)
+    os.rename(draft, f"{folder}/{EXIT}")
 
 
 def lock(folder: str) -> int | None:
@@ -164,8 +167,7 @@ def _read(path: str) -> bytes:
 
 
 def _write(path: str, data: bytes, *, flush: bool) -> None:
-    draft = path + ".tmp"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         while data:
             data = data[os.write(descriptor, data) :]
@@ -173,4 +175,3 @@ def _write(path: str, data: bytes, *, flush: bool) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.rename(draft, path)

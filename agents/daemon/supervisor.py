@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from agents.daemon import cgroups, executor, link, processes, recovery, spool
+from agents.daemon import cgroups, link, processes, recovery, spool, spooling
 from agents.daemon.attempts import NEVER_STARTED, SUPERVISOR_DIED, HeldAttempt, unknown_outcome
-from agents.daemon.journal import Journal
 from agents.daemon.launching import Launching
+from agents.daemon.spooling import Spooling
 from agents.protocol.messages import AttemptRef, DeclinedAttempt, DispatchedTask
 
 logger = logging.getLogger(__name__)
@@ -42,11 +42,9 @@ class Supervisor:
         self.attempts: dict[uuid.UUID, HeldAttempt] = {}
         self.slots = slots
         self._directory = directory
-        self._spool = directory / "spool"
         self._cgroups = cgroups.find_parent() if use_cgroups else None
         self._on_start, self._on_output, self._on_end = on_start, on_output, on_end
-        self._boot_id = spool.boot_id()
-        self._journal = Journal(directory / "journal", boot_id=self._boot_id)
+        self._spooling = Spooling(directory, cgroup_parent=self._cgroups)
         self._launching = Launching(on_event=self._on_pipe, on_restart=self._launch_again)
         self._socket: socket.socket | None = None
 
@@ -54,10 +52,10 @@ class Supervisor:
 
     async def start(self) -> None:
         """Open for shims, find what an earlier daemon left, and begin."""
-        self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        earlier = self._spooling.open()
         self._listen()
         await self._launching.start()
-        for found in recovery.recover(self._spool, self._journal.open(), boot_id=self._boot_id):
+        for found in recovery.recover(self._spooling.folder, earlier, boot_id=self._spooling.boot_id):
             self.attempts[found.instance_id] = found
             if found.outcome is not None:
                 self._end(found, found.outcome)
@@ -80,6 +78,7 @@ class Supervisor:
         if self._socket is not None:
             loop.remove_reader(self._socket.fileno())
             self._socket.close()
+        await self._spooling.close()
 
     # --- what the session asks -------------------------------------------------------------------------
 
@@ -109,10 +108,12 @@ class Supervisor:
             if held is not None:
                 accepted.append(AttemptRef(instance_id=task.instance_id, token=held.token))
             elif len(fresh) >= free:
-                declined.append(_declined(task, "no free slot"))
+                declined.append(spooling.declined(task, "no free slot"))
             else:
                 fresh.append(task)
-        taken, problems = await asyncio.to_thread(self._write, fresh, received_at, lease_until)
+        taken, problems = await self._spooling.take_on(
+            fresh, received_at=received_at, lease_until=lease_until
+        )
         for attempt in taken:
             self.attempts[attempt.instance_id] = attempt
             accepted.append(AttemptRef(instance_id=attempt.instance_id, token=attempt.token))
@@ -155,10 +156,7 @@ class Supervisor:
     def settle(self, attempt: HeldAttempt) -> None:
         """Let go of an attempt: the server has everything."""
         self.attempts.pop(attempt.instance_id, None)
-        spool.remove(attempt.folder)
-        self._journal.settle(
-            attempt.instance_id, still_held=[(a.instance_id, a.token) for a in self.attempts.values()]
-        )
+        self._spooling.discard(attempt)
 
     def sweep(self) -> None:
         """Notice shims that died without a word, and clean up; called every few seconds."""
@@ -173,7 +171,7 @@ class Supervisor:
         """Delete folders in the spool that belong to no attempt in hand; return how many there were."""
         strays = [
             path
-            for path in self._spool.iterdir()
+            for path in self._spooling.folder.iterdir()
             if path.name not in {str(key) for key in self.attempts} and not spool.is_supervised(str(path))
         ]
         for path in strays:
@@ -181,55 +179,6 @@ class Supervisor:
         return len(strays)
 
     # --- launching -------------------------------------------------------------------------------------
-
-    def _write(
-        self, tasks: Sequence[DispatchedTask], received_at: float, lease_until: float
-    ) -> tuple[list[HeldAttempt], list[DeclinedAttempt]]:
-        """Write the folders and the journal of `tasks`; runs on a thread."""
-        taken, declined = [], []
-        for task in tasks:
-            folder = str(self._spool / str(task.instance_id))
-            try:
-                spec = self._spec(task, folder, received_at=received_at, lease_until=lease_until)
-                spool.write_spec(folder, spec)
-            except executor.CannotExecute as error:
-                declined.append(_declined(task, str(error)))
-            except OSError as error:
-                declined.append(
-                    _declined(task, f"the spool of the agent cannot be written: {error.strerror}")
-                )
-            else:
-                taken.append(_held(task, folder))
-        if taken:
-            try:
-                self._journal.take_on({attempt.instance_id: attempt.token for attempt in taken})
-            except OSError as error:
-                for attempt in taken:
-                    spool.remove(attempt.folder)
-                reason = f"the journal of the agent cannot be written: {error.strerror}"
-                ids = {attempt.instance_id for attempt in taken}
-                return [], declined + [_declined(task, reason) for task in tasks if task.instance_id in ids]
-        return taken, declined
-
-    def _spec(
-        self, task: DispatchedTask, folder: str, *, received_at: float, lease_until: float
-    ) -> dict[str, Any]:
-        return {
-            "boot_id": self._boot_id,
-            "instance_id": str(task.instance_id),
-            "token": task.token,
-            "argv": executor.arguments(task),
-            "environment": executor.environment(task, own=os.environ, result_file=f"{folder}/{spool.RESULT}"),
-            "working_dir": executor.working_directory(task, own=os.environ),
-            "start_at": received_at + task.start_in_ms / 1000,
-            "scheduled_at": executor.scheduled_at(task),
-            "timeout_secs": executor.timeout_secs(task),
-            "kill_grace_secs": task.kill_grace_secs,
-            "max_output_size": executor.max_output_bytes(task),
-            "resource_limits": executor.kernel_limits(task),
-            "lease_until": lease_until if task.on_lease_lost == "kill" else None,
-            "cgroup_parent": self._cgroups,
-        }
 
     def _launch(self, attempts: Sequence[HeldAttempt]) -> None:
         now = time.monotonic()
@@ -375,20 +324,6 @@ class Supervisor:
 
     def _look_at_output(self, attempt: HeldAttempt) -> None:
         attempt.sizes = spool.output_sizes(attempt.folder)
-
-
-def _held(task: DispatchedTask, folder: str) -> HeldAttempt:
-    return HeldAttempt(
-        instance_id=task.instance_id,
-        token=task.token,
-        folder=folder,
-        is_exclusive=task.on_lease_lost == "kill",
-        launched_at=time.monotonic(),
-    )
-
-
-def _declined(task: DispatchedTask, reason: str) -> DeclinedAttempt:
-    return DeclinedAttempt(instance_id=task.instance_id, token=task.token, reason=reason[:1000])
 
 
 def _receive(client: socket.socket) -> dict[str, Any] | None:
