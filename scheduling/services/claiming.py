@@ -52,12 +52,15 @@ FROM scheduling_route r, LATERAL (
 WHERE r.id = ANY(%(route_ids)s::bigint[]) AND agent.ids IS NOT NULL
 """
 
-_LIMITED_JOBS: Final = """
-SELECT j.id, j.max_concurrency,
-       ARRAY(SELECT i.place FROM scheduling_taskinstance i
-             WHERE i.job_id = j.id AND i.status IN ('pending', 'dispatched', 'running'))
-FROM scheduling_job j WHERE j.id = ANY(%(job_ids)s::bigint[])
+_LOCK_LIMITED_JOBS: Final = """
+SELECT j.id, j.max_concurrency FROM scheduling_job j WHERE j.id = ANY(%(job_ids)s::bigint[])
 FOR NO KEY UPDATE OF j SKIP LOCKED
+"""
+# A statement of its own: its snapshot is taken when the lock is ours, that of the locking one before.
+_TAKEN_PLACES: Final = """
+SELECT i.job_id, array_agg(i.place) FROM scheduling_taskinstance i
+WHERE i.job_id = ANY(%(job_ids)s::bigint[]) AND i.status IN ('pending', 'dispatched', 'running')
+GROUP BY i.job_id
 """
 
 _TAKE: Final = """
@@ -160,10 +163,13 @@ def _served_queues(due: list[tuple[int, int]], free: Mapping[uuid.UUID, int]) ->
             queues[route_id] = _Queue(agent_ids=agent_ids, job_id=job_id)
         job_ids = [queue.job_id for queue in queues.values() if queue.job_id is not None]
         if job_ids:
-            cursor.execute(_LIMITED_JOBS, {"job_ids": job_ids})
+            cursor.execute(_LOCK_LIMITED_JOBS, {"job_ids": job_ids})
+            limits = dict(cursor.fetchall())
+            cursor.execute(_TAKEN_PLACES, {"job_ids": list(limits)})
+            taken = dict(cursor.fetchall())
             places = {
-                job_id: sorted(set(range(1, (limit or MAX_CLAIM) + 1)) - set(taken))
-                for job_id, limit, taken in cursor.fetchall()
+                job_id: sorted(set(range(1, (limit or MAX_CLAIM) + 1)) - set(taken.get(job_id, ())))
+                for job_id, limit in limits.items()
             }
             for route_id, queue in list(queues.items()):
                 if queue.job_id is not None:
