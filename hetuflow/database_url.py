@@ -18,11 +18,14 @@ def published_address(data_dir: Path) -> str:
     """
     path = data_dir / ADDRESS_FILE
     try:
-        return path.read_text().strip()
+        address = path.read_text().strip()
+        if address:
+            parse_database_url(address)
     except FileNotFoundError:
         return ""
-    except (OSError, ValueError) as error:
-        raise ImproperlyConfigured(f"The data folder {data_dir} cannot be used: {error}") from error
+    except (OSError, ValueError, ImproperlyConfigured) as error:
+        raise ImproperlyConfigured(f"{path} cannot be used, remove it: {error}") from error
+    return address
 
 
 def parse_database_url(address: str) -> dict[str, Any]:

@@ -37,6 +37,13 @@ def test_without_a_running_installation_there_is_no_published_address(tmp_path: 
     assert published_address(tmp_path) == ""
 
 
+def test_a_file_with_something_else_in_place_of_the_address_is_named(tmp_path: Path) -> None:
+    (tmp_path / "database_url").write_text("rubbish\n")
+
+    with pytest.raises(ImproperlyConfigured, match=f"{tmp_path}/database_url cannot be used, remove it"):
+        published_address(tmp_path)
+
+
 def test_a_published_address_that_cannot_be_read_is_refused_with_its_folder(tmp_path: Path) -> None:
     (tmp_path / "database_url").mkdir()
 
