@@ -26,7 +26,7 @@ RETRY_AFTER_SECS: Final = 0.5
 # Tasks are claimed a lead time before they are due, so nothing is late for being claimed together with those
 # that become due a little after it; without this, a thousand instants a second were as many claims.
 MAX_GATHER_SECS: Final = 0.1
-BUSY_GATHER_SECS: Final = 0.01
+BUSY_GATHER_SECS: Final = 0.005
 TOO_LARGE_MESSAGE: Final = (
     "The task does not fit into a message to an agent (256 KiB): its arguments, environment and parameters "
     "are too large."

@@ -23,8 +23,8 @@ from scheduling.services.lifecycle import AttemptKey
 
 logger = logging.getLogger(__name__)
 
-# An agent goes on while it waits for an acknowledgement: its slot is free when the report has arrived.
-FACTS_GATHER_SECS: Final = 0.02
+# Short: an agent sends its next reports, and offers the slots behind them, when these are acknowledged.
+FACTS_GATHER_SECS: Final = 0.005
 Content = TypeVar("Content")
 
 
@@ -197,7 +197,10 @@ async def _session_not_closed(session: AgentSession, error: Exception) -> None:
 
 def _apply_facts(batch: list[Told]) -> tuple[lifecycle.ReportResult, set[uuid.UUID]]:
     now, facts = database_now(), [received.content for received in batch]
-    lifecycle.accept_attempts([key for fact in facts for key in fact.accepted], now=now)
+    reported = {key for fact in facts for key, _ in fact.reports}
+    # What is reported on was accepted, and a report says more.
+    accepted = [key for fact in facts for key in fact.accepted if key not in reported]
+    lifecycle.accept_attempts(accepted, now=now)
     lifecycle.decline_attempts([declined for fact in facts for declined in fact.declined], now=now)
     reports = [report for fact in facts for report in fact.reports]
     if not reports:

@@ -140,6 +140,7 @@ ORDER BY i.id LIMIT %(limit)s FOR UPDATE OF t, i SKIP LOCKED
 WRITE_INSTANCES: Final = """
 UPDATE scheduling_taskinstance i
 SET status = c.status, last_seq = c.last_seq, started_at = c.started_at,
+    dispatched_at = COALESCE(i.dispatched_at, c.started_at),
     completed_at = COALESCE(c.completed_at, i.completed_at),
     start_delay_ms = COALESCE(c.start_delay_ms, i.start_delay_ms),
     exit_code = COALESCE(c.exit_code, i.exit_code), signal = COALESCE(c.signal, i.signal),

@@ -38,6 +38,20 @@ def test_reports_may_come_twice_late_and_in_another_order(port, credentials, tas
     assert (instance.status, instance.exit_code, instance.task.status) == ("failed", 3, "failed")
 
 
+def test_a_report_that_overtakes_its_acceptance_says_that_the_attempt_was_dispatched(port, credentials, task):
+    async def conversation():
+        peer = await Peer.registered(port, **credentials)
+        await peer.send("ready", nonce=1, slots=1)
+        (given,) = (await peer.receive("dispatch"))["tasks"]
+        await peer.report(given, "running")
+        await peer.send("accepted", attempts=[peer.ref(given)])
+        await peer.report(given, "completed", seq=2, exit_code=0)
+
+    run(conversation())
+    instance = TaskInstance.objects.get()
+    assert instance.dispatched_at == instance.started_at is not None
+
+
 def test_one_frame_may_hold_100_reports(port, credentials, task):
     async def conversation():
         peer = await Peer.registered(port, **credentials)
