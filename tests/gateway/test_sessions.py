@@ -38,7 +38,7 @@ def test_registration_answers_with_the_configuration(port, credentials):
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "code"), [("agent_id", str(uuid.uuid4()), 1008), ("protocol", 2, 1008)]
+    ("field", "value", "code"), [("agent_id", str(uuid.UUID(int=7)), 1008), ("protocol", 2, 1008)]
 )
 def test_a_registration_for_another_agent_or_protocol_closes_the_socket(
     port, credentials, field, value, code
