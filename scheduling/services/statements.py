@@ -167,7 +167,11 @@ FROM unnest(%(ids)s::bigint[], %(statuses)s::text[], %(retries)s::int[], %(due)s
 WHERE t.id = c.id AND t.status IN ('locked', 'dispatched', 'running') AND t.status <> c.status
 """
 
+# Locked in the order of the ids, as heartbeats lock them, so that the two never deadlock.
 COUNT_FOR_AGENTS: Final = """
+WITH locked AS (
+    SELECT id FROM agents_agent WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR NO KEY UPDATE
+)
 UPDATE agents_agent a
 SET success_tasks = a.success_tasks + c.successes, failure_tasks = a.failure_tasks + c.failures,
     response_ms_total = a.response_ms_total + c.duration_ms,
@@ -177,7 +181,7 @@ SET success_tasks = a.success_tasks + c.successes, failure_tasks = a.failure_tas
 FROM unnest(%(ids)s::uuid[], %(successes)s::int[], %(failures)s::int[], %(trailing)s::int[],
             %(durations)s::float8[], %(last_failures)s::timestamptz[])
      AS c(id, successes, failures, trailing_failures, duration_ms, last_failure_at)
-WHERE a.id = c.id
+WHERE a.id = c.id AND a.id IN (SELECT id FROM locked)
 """
 
 SKIP_OVERLAPPING: Final = f"""

@@ -1,6 +1,8 @@
 """A server whose database is not there yet, or not any more."""
 
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from urllib.parse import quote
 
@@ -31,7 +33,7 @@ def test_a_server_waits_for_its_database_and_refuses_agents_with_503_until_it_is
                 await Peer.connect(port, **credentials)
             return caught.value.response.status_code
 
-        assert run(refused()) == 503
+        assert (run(refused()), health(port)) == (503, 503)
         settings = connection.settings_dict
         folder = Path(settings["HOST"] or settings["OPTIONS"]["host"])
         (tmp_path / ".s.PGSQL.5432").symlink_to(folder / ".s.PGSQL.5432")
@@ -46,6 +48,15 @@ def test_a_server_waits_for_its_database_and_refuses_agents_with_503_until_it_is
                         raise
 
         run(registered())
+        assert health(port) == 200
+
+
+def health(port):
+    """Return the status of the health check."""
+    try:
+        return urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/health", timeout=15).status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def test_a_server_without_its_database_ends_on_sigterm_within_seconds(empty_url):
