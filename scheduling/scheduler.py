@@ -40,6 +40,7 @@ DUTIES: Final = (
     Duty("overlap", lambda now: lifecycle.skip_overlapping_tasks(now=now)),
     Duty("replace", lambda now: lifecycle.replace_overlapping_attempts(now=now)),
     Duty("rescue", lambda now: rescue.run_once(now=now)),
+    Duty("presence", lambda now: rescue.note_scheduler_alive(now=now)),
 )
 
 

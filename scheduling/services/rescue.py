@@ -14,6 +14,7 @@ from scheduling.models import Lease
 from scheduling.services import lifecycle
 
 GATEWAY_LEASE: Final = "gateway"
+SCHEDULER_LEASE: Final = "scheduler"
 SERVER_DEAD_AFTER_SECS: Final = 6.0
 RECONNECT_GRACE_SECS: Final = 30.0
 ATTEMPTS_PER_BATCH: Final = 500
@@ -29,11 +30,26 @@ SET holder = EXCLUDED.holder, renewed_at = GREATEST(scheduling_lease.renewed_at,
 
 def note_servers_alive(*, holder: str, now: datetime) -> None:
     """Say that a server was there at `now`; called by every server every few seconds."""
+    _note_alive(name=GATEWAY_LEASE, holder=holder, now=now)
+
+
+def note_scheduler_alive(*, now: datetime) -> None:
+    """Say that a scheduler was there at `now`, so that one can see whether any plans."""
+    _note_alive(name=SCHEDULER_LEASE, holder="", now=now)
+
+
+def is_scheduler_alive(*, now: datetime) -> bool:
+    """Tell whether any scheduler was there lately."""
+    alive_since = now - timedelta(seconds=SERVER_DEAD_AFTER_SECS)
+    return Lease.objects.filter(pk=SCHEDULER_LEASE, renewed_at__gt=alive_since).exists()
+
+
+def _note_alive(*, name: str, holder: str, now: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             _KEEP_ALIVE,
             {
-                "name": GATEWAY_LEASE,
+                "name": name,
                 "holder": holder,
                 "now": now,
                 "gap_secs": SERVER_DEAD_AFTER_SECS,
