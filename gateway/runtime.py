@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+import threading
 import time
 import uuid
 import weakref
@@ -57,6 +58,7 @@ class Runtime:
         self._check_sessions = asyncio.Event()
         self._is_ready = asyncio.Event()
         self._is_stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._clock_offset = time.time() - time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
         self._register_locks: weakref.WeakValueDictionary[uuid.UUID, asyncio.Lock] = (
@@ -65,6 +67,7 @@ class Runtime:
 
     def start(self) -> None:
         """Start the loops. The database need not be there yet: agents are let in as soon as it is."""
+        self._loop = asyncio.get_running_loop()
         loops = [
             *self.inbound.loops(),
             run_for_ever("the dispatch pump", self.pump.run),
@@ -102,6 +105,17 @@ class Runtime:
         if self._is_stopping:
             raise TimeoutError
         await self._is_ready.wait()
+
+    def answers_within(self, limit_secs: float) -> bool:
+        """Tell whether the event loop gets to new work in time. Called on any other thread."""
+        if self._loop is None:
+            return False
+        turn = threading.Event()
+        try:
+            self._loop.call_soon_threadsafe(turn.set)
+        except RuntimeError:  # it is closed
+            return False
+        return turn.wait(limit_secs)
 
     def registering(self, agent_id: uuid.UUID) -> asyncio.Lock:
         """Return the lock under which the sockets of an agent register."""
@@ -266,6 +280,11 @@ def running_runtime() -> Runtime:
         runtime = Runtime()
         runtime.start()
         _runtime = runtime
+    return _runtime
+
+
+def runtime_of_process() -> Runtime | None:
+    """Return this process's runtime if it has one. Called on any thread."""
     return _runtime
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import connection
+from django.db.models.functions import Now
 
 from agents.models import CONNECTED_STATUSES, Agent, AgentStatus
 from gateway.models import Connection, Server
@@ -96,6 +97,14 @@ def lead(*, server_id: uuid.UUID, now: datetime) -> bool:
             },
         )
         return cursor.fetchone() is not None
+
+
+def is_leader(server_id: uuid.UUID) -> bool:
+    """Tell whether this server holds the lease for duties that one server of the cluster has."""
+    alive_since = Now() - timedelta(seconds=rescue.SERVER_DEAD_AFTER_SECS)
+    return Lease.objects.filter(
+        name=LEADER_LEASE, holder=str(server_id), renewed_at__gte=alive_since
+    ).exists()
 
 
 def _note_silent_agents(*, now: datetime) -> None:

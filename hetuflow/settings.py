@@ -169,7 +169,7 @@ SPECTACULAR_SETTINGS = {
         "TaskStatusEnum": "scheduling.states.TaskStatus",
         "TaskInstanceStatusEnum": "scheduling.states.InstanceStatus",
         "CommandStatusEnum": "gateway.api.agents.ANSWER_STATUSES",
-        "HealthStatusEnum": "gateway.api.health.HEALTH_STATUSES",
+        "HealthStatusEnum": "gateway.system.HEALTH_STATUSES",
     },
 }
 REST_KNOX = {"TOKEN_TTL": None, "AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": "hfu_"}
@@ -201,6 +201,10 @@ HETUFLOW_MAX_CHUNK_BYTES = env.int("HETUFLOW_MAX_CHUNK_BYTES", 128 * 1024)
 # How far ahead instants become tasks, and how far back an outage is made good.
 HETUFLOW_PLANNING_HORIZON_SECS = env.float("HETUFLOW_PLANNING_HORIZON_SECS", 15.0)
 HETUFLOW_CATCH_UP_SECS = env.float("HETUFLOW_CATCH_UP_SECS", 7 * 86_400.0)
+# What `/api/v1/info` says of the build; a checkout tells it by itself.
+HETUFLOW_GIT_COMMIT = env.str("HETUFLOW_GIT_COMMIT", "")
+HETUFLOW_GIT_BRANCH = env.str("HETUFLOW_GIT_BRANCH", "")
+HETUFLOW_BUILD_TIME = env.datetime("HETUFLOW_BUILD_TIME") if env.str("HETUFLOW_BUILD_TIME", "") else None
 # The pump looks at the database at least this often; hints make it look at once.
 HETUFLOW_POLL_SECS = env.float("HETUFLOW_POLL_SECS", 2.0)
 HETUFLOW_ALLOWED_ENVIRONMENT: list[str] = env.list("HETUFLOW_ALLOWED_ENVIRONMENT", [])

@@ -1,18 +1,17 @@
 """REST of connections: the agents' sessions on all servers of the cluster."""
 
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, cast
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-from django.db.models import Avg, Count, DurationField, ExpressionWrapper, F, Q, QuerySet, Sum
-from django.db.models.functions import Now
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents.models import CONNECTED_STATUSES, AgentStatus
-from gateway import commands
+from agents.models import AgentStatus
+from gateway import commands, statistics
 from gateway.api.filters import CONNECTIONS
 from gateway.models import Connection
 from rest.fields import FlagField, IdField, NumberField, ObjectField
@@ -92,8 +91,7 @@ class ConnectionViewSet(ResourceViewSet):
     }
 
     def get_queryset(self) -> QuerySet[Connection]:
-        age = ExpressionWrapper(Now() - F("connected_at"), output_field=DurationField())
-        return commands.live_connections().select_related("agent").annotate(age=age)
+        return statistics.connections_with_age().select_related("agent")
 
     def represent_many(self, entities: Sequence[Connection]) -> Rows:
         return [*ConnectionSerializer(entities, many=True).data]
@@ -102,13 +100,9 @@ class ConnectionViewSet(ResourceViewSet):
     def stats(self, request: Request) -> Response:
         """Count the sessions of the whole cluster, and of each server when asked for details."""
         data = self.read_body()
-        answer: dict[str, Any] = _counted(self.get_queryset().aggregate(**_COUNTS))
+        answer = statistics.connection_stats()
         if data.get("include_details"):
-            by_server = self.get_queryset().order_by().values("server_id").annotate(**_COUNTS)
-            answer["details"] = [
-                {"server_id": row["server_id"], **_counted(cast("Mapping[str, Any]", row))}
-                for row in by_server.order_by("server_id")
-            ]
+            answer["details"] = statistics.connection_stats_by_server()
         return Response(ConnectionStatsSerializer(answer).data)
 
     def destroy(self, request: Request, pk: str) -> Response:
@@ -132,26 +126,3 @@ class ConnectionViewSet(ResourceViewSet):
                 }
             ).data
         )
-
-
-_COUNTS: dict[str, Any] = {
-    "total": Count("pk"),
-    "online": Count("pk", filter=Q(agent__status__in=CONNECTED_STATUSES)),
-    "idle": Count("pk", filter=Q(agent__status=AgentStatus.IDLE)),
-    "busy": Count("pk", filter=Q(agent__status=AgentStatus.BUSY)),
-    "average": Avg("age"),
-    "sent": Sum("messages_sent", default=0),
-    "received": Sum("messages_received", default=0),
-}
-
-
-def _counted(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "total_connections": row["total"],
-        "online_connections": row["online"],
-        "idle_connections": row["idle"],
-        "busy_connections": row["busy"],
-        "average_duration": row["average"].total_seconds() if row["average"] is not None else 0.0,
-        "total_messages_sent": row["sent"],
-        "total_messages_received": row["received"],
-    }

@@ -2,20 +2,32 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import psycopg
 from django.db import connection
-from drf_spectacular.utils import extend_schema
+from django.http import HttpRequest
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
-HEALTH_STATUSES: Final = ("healthy", "unhealthy")
+from gateway import system
+from gateway.api.system import (
+    REFUSALS,
+    PoolStatusSerializer,
+    ResourceUsageSerializer,
+    ServiceStatusSerializer,
+)
+from rest.fields import refuse
+from rest.kinds import BOOLEAN, BadValue
+
 CONNECT_TIMEOUT_SECS: Final = 2
 STATEMENT_TIMEOUT_MS: Final = 1000
 # However often anyone asks, the database is asked this often at most.
@@ -55,36 +67,61 @@ class HealthProbe:
 _probe = HealthProbe()
 
 
+# The hint of extend_schema asks for strings, its code for OpenAPI's requirements.
+_OPEN_OR_AUTHENTICATED: Any = [{}, {"apiToken": []}, {"cookieAuth": []}]
+
+
 class HealthSerializer(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(choices=HEALTH_STATUSES)
+    status = serializers.ChoiceField(choices=system.HEALTH_STATUSES)
     database = serializers.BooleanField()
     connections = serializers.IntegerField()
     timestamp = serializers.DateTimeField()
+    database_pool = PoolStatusSerializer(required=False, help_text="With details.")
+    services = ServiceStatusSerializer(many=True, required=False, help_text="With details.")
+    resources = ResourceUsageSerializer(required=False, help_text="With details.")
 
 
 class HealthView(APIView):
-    """Open to all, so that it says little and asks for no token."""
+    """Open to all, so that it says little and asks for no token; details are for those who have one.
 
-    authentication_classes = ()
-    permission_classes = (AllowAny,)
+    Without a database nobody can be told from anybody, and everyone gets the short answer.
+    """
+
+    authentication_classes: Sequence[Any] = ()
+    permission_classes: Sequence[Any] = (AllowAny,)
+
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().setup(request, *args, **kwargs)
+        self._health = _probe.check()
+        self._wish = request.GET.get("details", "false")
+        self._gives_details = self._health.database and self._wish.lower() in ("true", "1")
+        if self._gives_details:
+            self.authentication_classes = api_settings.DEFAULT_AUTHENTICATION_CLASSES
+            self.permission_classes = api_settings.DEFAULT_PERMISSION_CLASSES
 
     @extend_schema(
         operation_id="health_get",
-        tags=["health"],
-        responses={200: HealthSerializer, 503: HealthSerializer},
+        tags=["system"],
+        auth=_OPEN_OR_AUTHENTICATED,
+        parameters=[OpenApiParameter("details", bool, description="Needs authentication.")],
+        responses={200: HealthSerializer, 503: HealthSerializer, **REFUSALS},
     )
     def get(self, request: Request) -> Response:
         """Tell whether the server and its database work."""
-        health = _probe.check()
-        answer = HealthSerializer(
-            {
-                "status": "healthy" if health.database else "unhealthy",
-                "database": health.database,
-                "connections": health.connections,
-                "timestamp": health.at,
-            }
-        )
-        return Response(answer.data, status=200 if health.database else 503)
+        try:
+            BOOLEAN.read_text(self._wish)
+        except BadValue as error:
+            refuse({"details": str(error)})
+        health = self._health
+        answer: dict[str, Any] = {
+            "status": "healthy" if health.database else "unhealthy",
+            "database": health.database,
+            "connections": health.connections,
+            "timestamp": health.at,
+        }
+        if self._gives_details:
+            answer |= system.health_details()
+        return Response(HealthSerializer(answer).data, status=200 if health.database else 503)
 
 
 @extend_schema(exclude=True)

@@ -7,6 +7,7 @@ from gateway.api.agents import ConnectedAgentViewSet
 from gateway.api.connections import ConnectionViewSet
 from gateway.api.health import HealthView, SystemHealthView
 from gateway.api.servers import ServerViewSet
+from gateway.api.system import InfoView, MetricsView, SystemInfoView, SystemMetricsView
 from rest.routing import resource_paths
 
 POST = "post"
@@ -37,4 +38,8 @@ urlpatterns = [
     *resource_paths("servers", ServerViewSet, key="id", only=("query", "list", "retrieve")),
     path("health", HealthView.as_view(), name="health"),
     path("system/health", SystemHealthView.as_view()),
+    path("metrics", MetricsView.as_view()),
+    path("system/metrics", SystemMetricsView.as_view()),
+    path("info", InfoView.as_view()),
+    path("system/info", SystemInfoView.as_view()),
 ]
