@@ -1,0 +1,412 @@
+"""Agents, a server and a network that loses, repeats, reorders and delays: a model over the real services.
+
+Hypothesis plays: it triggers and cancels tasks, claims, delivers messages in any order, more than once or never,
+lets commands start and end, crashes agents, freezes them beyond their leases, and rescues. Services and
+database are the real ones; agents are a page of Python that keeps the rules of `docs/protocol.md`.
+After each step the tables are as the invariants say; in the end, when the network is whole again, everything
+has ended, nothing ran twice, and every result is there.
+"""
+
+import os
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from agents.protocol import messages
+from gateway.models import Server
+from gateway.services import HeartbeatRow, apply_heartbeats, open_session
+from scheduling.attempts import ReportedFact
+from scheduling.models import Lease, Task, TaskInstance
+from scheduling.services import lifecycle, manual, rescue
+from scheduling.services.claiming import claim
+from scheduling.services.lifecycle import AttemptKey
+from scheduling.services.output import Chunk, store_output
+from scheduling.states import (
+    INSTANCE_TRANSITIONS,
+    TASK_TERMINAL,
+    TASK_TRANSITIONS,
+    InstanceStatus,
+    TaskStatus,
+)
+from tests import factories
+from tests.e2e import oracle
+from tests.factories import NOW
+
+SLOTS = 2
+LEASE_SECS = 30
+ENDS = st.sampled_from(["completed", "failed", "timeout"])
+
+
+@dataclass
+class Held:
+    """An attempt on an agent's disk."""
+
+    key: AttemptKey
+    started: bool = False
+    end: ReportedFact | None = None
+    is_acknowledged: bool = False
+    must_stop: bool = False
+
+    @property
+    def facts(self):
+        running = ReportedFact(seq=1, status=InstanceStatus.RUNNING, at=NOW, start_delay_ms=1.0)
+        return [running] * self.started + [self.end] * (self.end is not None)
+
+    @property
+    def output(self):
+        return f"output of {self.key.instance_id}".encode()
+
+
+@dataclass
+class AgentMachine:
+    """A machine that runs commands; `held` is on its disk and survives a crash."""
+
+    agent: object
+    epoch: uuid.UUID = field(default_factory=uuid.uuid4)
+    session_id: uuid.UUID | None = None
+    offered: int = 0
+    held: dict[uuid.UUID, Held] = field(default_factory=dict)
+
+    @property
+    def free(self):
+        return SLOTS - sum(held.end is None for held in self.held.values())
+
+
+class Cluster(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.atomic = transaction.atomic()
+        self.atomic.__enter__()
+        self.now = NOW
+        self.server = Server.objects.create(name="server", version="1", started_at=NOW, last_heartbeat_at=NOW)
+        self.machines = [AgentMachine(factories.agent(slots=SLOTS)) for _ in range(2)]
+        self.jobs = [
+            factories.job(config={"max_retries": 1, "retry_interval_secs": 3}),
+            factories.job(config={"max_concurrency": 1}),
+        ]
+        # What is under way: calls that the server makes when it arrives, and dispatches to a session.
+        self.to_server = []
+        self.dispatches = []
+        self.starts = Counter()
+        self.seen = {}
+        for machine in self.machines:
+            self.connect(machine)
+
+    def teardown(self):
+        try:
+            self.heal()
+        finally:
+            transaction.set_rollback(True)
+            self.atomic.__exit__(None, None, None)
+
+    # --- people, time and duties ------------------------------------------------------------------------
+
+    @rule(job=st.integers(0, 1))
+    def trigger(self, job):
+        factories.task(job=self.jobs[job], now=self.now)
+
+    @rule(pick=st.integers(0, 30))
+    def cancel_a_task(self, pick):
+        tasks = list(Task.objects.exclude(status__in=TASK_TERMINAL).order_by("pk"))
+        if tasks:
+            manual.cancel(task_id=tasks[pick % len(tasks)].pk, now=self.now)
+
+    @rule(pick=st.integers(0, 30))
+    def retry_a_task(self, pick):
+        tasks = list(Task.objects.filter(status__in=("failed", "cancelled")).order_by("pk"))
+        if tasks:
+            lifecycle.retry_task(task_id=tasks[pick % len(tasks)].pk, now=self.now, by="ann")
+
+    @rule(secs=st.sampled_from([1, 4, 20, 40]))
+    def let_time_pass(self, secs):
+        self.now += timedelta(seconds=secs)
+
+    @rule()
+    def rescue(self):
+        Lease.objects.update_or_create(
+            name=rescue.GATEWAY_LEASE,
+            defaults={"holder": "s", "since": NOW - timedelta(hours=1), "renewed_at": self.now},
+        )
+        rescue.run_once(now=self.now)
+
+    # --- the server -------------------------------------------------------------------------------------
+
+    @rule()
+    def claim_and_dispatch(self):
+        slots = {}
+        for machine in self.machines:
+            live = TaskInstance.objects.live().filter(agent=machine.agent).count()
+            if machine.session_id is not None:
+                slots[machine.agent.id] = max(0, min(machine.offered, SLOTS - live))
+        for started in claim(slots=slots, now=self.now, lead_secs=2, lease_secs=LEASE_SECS):
+            machine = self.machine_of(started.agent_id)
+            machine.offered -= 1
+            self.dispatches.append((machine.session_id, key_of(started)))
+
+    @precondition(lambda self: self.to_server)
+    @rule(pick=st.integers(0, 100), again=st.booleans())
+    def a_message_arrives(self, pick, again):
+        index = pick % len(self.to_server)
+        message = self.to_server[index] if again else self.to_server.pop(index)
+        message()
+
+    @precondition(lambda self: self.to_server)
+    @rule(pick=st.integers(0, 100))
+    def a_message_is_lost(self, pick):
+        self.to_server.pop(pick % len(self.to_server))
+
+    # --- agents -----------------------------------------------------------------------------------------
+
+    @rule(which=st.integers(0, 1))
+    def offer_slots(self, which):
+        machine = self.machines[which]
+        machine.offered = machine.free
+
+    @precondition(lambda self: self.dispatches)
+    @rule(pick=st.integers(0, 100), is_lost=st.booleans())
+    def a_dispatch_arrives(self, pick, is_lost):
+        session_id, key = self.dispatches.pop(pick % len(self.dispatches))
+        machine = self.machine_of(key.agent_id)
+        if machine.session_id == session_id and not is_lost:
+            self.take_on(machine, key)
+
+    @rule(which=st.integers(0, 1), pick=st.integers(0, 10))
+    def a_command_starts(self, which, pick):
+        waiting = [held for held in self.machines[which].held.values() if not held.started and not held.end]
+        if waiting:
+            self.start(waiting[pick % len(waiting)])
+
+    @rule(which=st.integers(0, 1), pick=st.integers(0, 10), status=ENDS)
+    def a_command_ends(self, which, pick, status):
+        running = [held for held in self.machines[which].held.values() if held.started and not held.end]
+        if running:
+            self.end(running[pick % len(running)], status)
+
+    @rule(which=st.integers(0, 1))
+    def report(self, which):
+        for held in self.machines[which].held.values():
+            self.send_facts(self.machines[which], held)
+
+    @rule(which=st.integers(0, 1))
+    def heartbeat(self, which):
+        machine = self.machines[which]
+        if machine.session_id is not None:
+            self.beat(machine)
+
+    @rule(which=st.integers(0, 1), is_new_start=st.booleans())
+    def lose_the_connection_and_register_again(self, which, is_new_start):
+        machine = self.machines[which]
+        if is_new_start:
+            machine.epoch = uuid.uuid4()
+        self.connect(machine)
+
+    # --- how agents behave ------------------------------------------------------------------------------
+
+    def machine_of(self, agent_id):
+        return next(machine for machine in self.machines if machine.agent.id == agent_id)
+
+    def connect(self, machine):
+        machine.session_id, machine.offered = uuid.uuid4(), 0
+        opened = open_session(
+            agent_id=machine.agent.id,
+            session_id=machine.session_id,
+            server_id=self.server.pk,
+            remote_address="",
+            register=registration(machine),
+            now=self.now,
+            lease_secs=LEASE_SECS,
+        )
+        for verdict in opened.attempts:
+            held = machine.held[verdict.instance_id]
+            if verdict.action == "forget":
+                del machine.held[verdict.instance_id]
+            elif verdict.action == "kill":
+                self.stop(held)
+        for started in opened.resend:
+            self.take_on(machine, key_of(started))
+
+    def take_on(self, machine, key):
+        if key.instance_id in machine.held or machine.free > 0:
+            machine.held.setdefault(key.instance_id, Held(key=key))
+            self.to_server.append(lambda: lifecycle.accept_attempts([key], now=self.now))
+        else:
+            self.to_server.append(lambda: lifecycle.decline_attempts([(key, "no free slot")], now=self.now))
+
+    def start(self, held):
+        held.started = True
+        self.starts[held.key.instance_id] += 1
+
+    def end(self, held, status):
+        code = {"completed": 0, "failed": 3}.get(status)
+        held.end = ReportedFact(seq=2, status=InstanceStatus(status), at=NOW, exit_code=code)
+
+    def stop(self, held):
+        if held.end is None:
+            self.end(held, "cancelled")
+
+    def send_facts(self, machine, held):
+        if not held.facts:
+            return
+        facts = [(held.key, fact) for fact in held.facts]
+        size = len(held.output) if held.end else 0
+
+        def arrive():
+            if size:
+                chunk = Chunk(key=held.key, stream="stdout", offset=0, data=held.output, at=NOW)
+                store_output([chunk])
+            lifecycle.apply_reports(facts, now=self.now)
+            if held.end is not None and facts[-1][1] == held.end:
+                held.is_acknowledged = True
+
+        self.to_server.append(arrive)
+
+    def beat(self, machine):
+        row = HeartbeatRow(
+            agent_id=machine.agent.id,
+            session_id=machine.session_id,
+            heartbeat=messages.Heartbeat(
+                nonce=1,
+                status="busy",
+                running=SLOTS - machine.free,
+                attempts=[
+                    messages.AttemptRef(instance_id=held.key.instance_id, token=held.key.token)
+                    for held in machine.held.values()
+                    if not held.is_acknowledged
+                ],
+            ),
+            messages_sent=0,
+            messages_received=0,
+        )
+        (kill,) = apply_heartbeats([row], now=self.now, lease_secs=LEASE_SECS)
+        for attempt in kill:
+            self.stop(machine.held[attempt.instance_id])
+
+    # --- what must be true ------------------------------------------------------------------------------
+
+    @invariant()
+    def the_tables_are_as_the_invariants_say(self):
+        oracle.check_database()
+
+    @invariant()
+    def nothing_was_started_twice(self):
+        assert all(count == 1 for count in self.starts.values())
+
+    @invariant()
+    def every_status_moved_as_the_tables_allow(self):
+        for model, transitions, kind in (
+            (Task, TASK_TRANSITIONS, TaskStatus),
+            (TaskInstance, INSTANCE_TRANSITIONS, InstanceStatus),
+        ):
+            for pk, status in model.objects.values_list("pk", "status"):
+                before = self.seen.get(pk, status)
+                assert status == before or can_reach(transitions, kind(before), kind(status))
+                self.seen[pk] = status
+
+    def heal(self):
+        """Make the network whole, let all agents work to the end, and see that nothing is missing."""
+        self.dispatches.clear()
+        for _ in range(60):
+            self.deliver_all()
+            if not Task.objects.exclude(status__in=TASK_TERMINAL).exists():
+                break
+            for machine in self.machines:
+                self.connect(machine)
+                self.work_off(machine)
+                machine.offered = machine.free
+            self.claim_and_dispatch()
+            self.rescue()
+            self.now += timedelta(seconds=2)
+        assert not Task.objects.exclude(status__in=TASK_TERMINAL).exists()
+        self.the_tables_are_as_the_invariants_say()
+        self.nothing_was_started_twice()
+        self.no_result_and_no_output_is_lost()
+
+    def deliver_all(self):
+        for _, key in self.dispatches:
+            self.take_on(self.machine_of(key.agent_id), key)
+        self.dispatches.clear()
+        while self.to_server:
+            self.to_server.pop(0)()
+
+    def work_off(self, machine):
+        for held in machine.held.values():
+            if held.end is None:
+                if not held.started:
+                    self.start(held)
+                self.end(held, "completed")
+            self.send_facts(machine, held)
+
+    def no_result_and_no_output_is_lost(self):
+        for machine in self.machines:
+            for held in machine.held.values():
+                if held.is_acknowledged:
+                    instance = TaskInstance.objects.get(pk=held.key.instance_id)
+                    assert instance.exit_code == held.end.exit_code
+                    assert instance.status in (held.end.status, "lost")
+                    assert oracle.stored_output(instance) == held.output
+
+
+def can_reach(transitions, before, after):
+    """Whether steps of the table lead from one status to another: one of ours may hold several."""
+    reached, waiting = set(), [before]
+    while waiting:
+        for status in transitions[waiting.pop()]:
+            if status not in reached:
+                reached.add(status)
+                waiting.append(status)
+    return after in reached
+
+
+def key_of(started):
+    return AttemptKey(agent_id=started.agent_id, instance_id=started.instance_id, token=started.token)
+
+
+def registration(machine):
+    def status(held):
+        if held.end is not None:
+            return held.end.status.value
+        return "running" if held.started else "dispatched"
+
+    return messages.Register(
+        protocol=1,
+        agent_id=machine.agent.id,
+        epoch=machine.epoch,
+        name="a",
+        version="1",
+        hostname="h",
+        labels={},
+        capabilities=messages.Capabilities(max_concurrent_tasks=SLOTS, commands=["bash"]),
+        attempts=[
+            messages.HeldAttempt(instance_id=held.key.instance_id, token=held.key.token, status=status(held))
+            for held in machine.held.values()
+            if not held.is_acknowledged
+        ],
+    )
+
+
+@pytest.mark.django_db
+def test_a_cluster_with_a_bad_network_keeps_its_promises():
+    """Play a few games, the same each time; with HETUFLOW_MODEL_EXAMPLES=1000, that many new ones."""
+    run_state_machine_as_test(
+        Cluster,
+        settings=settings(
+            max_examples=int(os.environ.get("HETUFLOW_MODEL_EXAMPLES", "25")),
+            stateful_step_count=40,
+            deadline=None,
+            derandomize="HETUFLOW_MODEL_EXAMPLES" not in os.environ,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
