@@ -201,7 +201,14 @@ def _apply_facts(batch: list[Told]) -> tuple[lifecycle.ReportResult, set[uuid.UU
     # What is reported on was accepted, and a report says more.
     accepted = [key for fact in facts for key in fact.accepted if key not in reported]
     lifecycle.accept_attempts(accepted, now=now)
-    lifecycle.decline_attempts([declined for fact in facts for declined in fact.declined], now=now)
+    services.decline_attempts(
+        [
+            (received.session.session_id, key, reason)
+            for received in batch
+            for key, reason in received.content.declined
+        ],
+        now=now,
+    )
     reports = [report for fact in facts for report in fact.reports]
     if not reports:
         return lifecycle.ReportResult(stale=[]), set()

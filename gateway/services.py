@@ -45,7 +45,7 @@ FROM unnest(%(agent_ids)s::uuid[], %(session_ids)s::uuid[], %(sent)s::bigint[], 
 WHERE c.agent_id = h.agent_id AND c.session_id = h.session_id AND c.agent_id IN (SELECT agent_id FROM locked)
 """
 _HOLD_SESSIONS: Final = """
-SELECT c.agent_id FROM unnest(%(agent_ids)s::uuid[], %(session_ids)s::uuid[]) AS k(agent_id, session_id)
+SELECT c.session_id FROM unnest(%(agent_ids)s::uuid[], %(session_ids)s::uuid[]) AS k(agent_id, session_id)
 JOIN gateway_connection c ON c.agent_id = k.agent_id AND c.session_id = k.session_id
 WHERE c.close_requested_at IS NULL
 ORDER BY c.agent_id FOR SHARE OF c
@@ -160,9 +160,23 @@ def hold_sessions(sessions: Mapping[uuid.UUID, uuid.UUID]) -> set[uuid.UUID]:
     A claim holds the sessions it claims for: an agent that moves to another server meanwhile is told there of
     whatever was committed here, and nothing is ever committed for a session that is over.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_HOLD_SESSIONS, {"agent_ids": list(sessions), "session_ids": list(sessions.values())})
-        return {agent_id for (agent_id,) in cursor.fetchall()}
+    held = _hold(list(sessions.items()))
+    return {agent_id for agent_id, session_id in sessions.items() if session_id in held}
+
+
+def decline_attempts(declined: Sequence[tuple[uuid.UUID, AttemptKey, str]], *, now: datetime) -> None:
+    """Take back what agents refuse to start, each with its session and reason, in one transaction.
+
+    The word of a session that is over counts no more: the agent was sent the same attempt again when it came
+    back, and may run it.
+    """
+    if not declined:
+        return
+    with transaction.atomic():
+        held = _hold(sorted({(key.agent_id, session_id) for session_id, key, _ in declined}))
+        lifecycle.decline_attempts(
+            [(key, reason) for session_id, key, reason in declined if session_id in held], now=now
+        )
 
 
 def close_sessions(sessions: Sequence[tuple[uuid.UUID, uuid.UUID]], *, now: datetime) -> None:
@@ -290,6 +304,19 @@ def store_log_lines(lines: Sequence[tuple[uuid.UUID, messages.LogLine, datetime]
         )
         for agent_id, line, at in lines
     )
+
+
+def _hold(sessions: Sequence[tuple[uuid.UUID, uuid.UUID]]) -> set[uuid.UUID]:
+    """Lock the connections of those (agent, session) that are still the agents' own; return the sessions."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _HOLD_SESSIONS,
+            {
+                "agent_ids": [agent_id for agent_id, _ in sessions],
+                "session_ids": [session_id for _, session_id in sessions],
+            },
+        )
+        return {session_id for (session_id,) in cursor.fetchall()}
 
 
 def _reconcile(
