@@ -48,6 +48,9 @@ VIOLATIONS = {
             ORDER BY i.attempt DESC LIMIT 1) last ON true
         WHERE (t.status = 'completed') <> COALESCE(last.status = 'completed', false)
           AND t.manual_retries = 0""",
+    "a task that somebody wants cancelled is not tried again": """
+        SELECT id FROM scheduling_task
+        WHERE cancel_requested_at IS NOT NULL AND status IN ('pending', 'waiting_retry')""",
     "I5 tokens grow with the attempts of a task": """
         SELECT a.task_id FROM scheduling_taskinstance a JOIN scheduling_taskinstance b
             ON b.task_id = a.task_id AND b.attempt > a.attempt WHERE b.token <= a.token""",
