@@ -1,7 +1,8 @@
-"""Fork a shim for each attempt: a small process that has everything loaded, so that a start costs a fork.
+"""Fork shims: a small process that has everything loaded, so that a new shim costs a fork.
 
-Reads the folders of attempts from its standard input, one a line, and ends when the daemon does; the shims
-live on. Its standard output is the pipe on which all shims say what happens. Run by path, with
+Reads the folders of attempts from its standard input, one a line, and forks a shim for each; it ends when
+the daemon does, the shims live on. Its standard output is the pipe on which all shims say what happens, its
+only argument the descriptor from which shims that have ended an attempt take another. Run by path, with
 `python -I -S`: what it does not import, no shim has to carry.
 """
 
@@ -19,11 +20,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _RETRY_FORK_SECS = 0.2
-_REAP_SECS = 1.0
 _READ_BYTES = 64 * 1024
 
 
-def serve() -> None:
+def serve(work: int) -> None:
     """Fork a shim for every folder that is named, until there is no daemon any more."""
     from agents.daemon import link, shim  # noqa: PLC0415 (the path to it is set below)
 
@@ -33,34 +33,43 @@ def serve() -> None:
     os.set_blocking(link.EVENTS, False)  # a daemon that does not read must not hold up a shim
     requests = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    ended, wake = os.pipe()
+    for descriptor in (ended, wake):
+        os.set_blocking(descriptor, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     poller = select.poll()
     poller.register(requests, select.POLLIN)
+    poller.register(ended, select.POLLIN)
     gc.collect()
     gc.freeze()
     gc.disable()
     pending = b""
     while True:
-        # Shims are collected so that no dead ones stay; what became of an attempt stands in its folder.
-        if not poller.poll(int(_REAP_SECS * 1000) if _reap() else None):
-            continue
-        data = os.read(requests, _READ_BYTES)
-        if not data:
-            return
-        *lines, pending = (pending + data).split(b"\n")
-        for line in lines:
-            if _fork() == 0:
-                os.close(requests)
-                _run(shim, os.fsdecode(line))
+        for descriptor, _event in poller.poll():
+            data = os.read(descriptor, _READ_BYTES)
+            if descriptor == ended:
+                _reap()
+                continue
+            if not data:
+                return
+            *lines, pending = (pending + data).split(b"\n")
+            for line in lines:
+                if _fork() == 0:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for inherited in (requests, ended, wake):
+                        os.close(inherited)
+                    _run(shim, os.fsdecode(line), work)
 
 
-def _reap() -> bool:
-    """Collect the shims that ended; return whether any are alive."""
+def _reap() -> None:
+    """Collect the shims that ended; what became of their attempts stands in the spool."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
     except ChildProcessError:
-        return False
-    return True
+        return
 
 
 def _fork() -> int:
@@ -71,11 +80,11 @@ def _fork() -> int:
             time.sleep(_RETRY_FORK_SECS)  # no process or memory to be had; there will be
 
 
-def _run(shim: ModuleType, folder: str) -> None:
-    """Be the shim of one attempt, and never come back."""
+def _run(shim: ModuleType, folder: str, work: int) -> None:
+    """Be a shim, and never come back."""
     code = 1
     try:
-        shim.main(folder)
+        shim.serve(folder, work)
         code = 0
     except BaseException as error:  # noqa: BLE001 (whatever it is, the fork must not go on as a launcher)
         sys.excepthook(type(error), error, error.__traceback__)
@@ -85,4 +94,4 @@ def _run(shim: ModuleType, folder: str) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    serve()
+    serve(int(sys.argv[1]))

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-    from agents.daemon.shim import Attempt
+    from agents.daemon.lifetime import Attempt
 
 SOCKET: Final = "daemon.sock"
 EVENTS: Final = 1  # the descriptor of the shared pipe
@@ -96,6 +96,12 @@ class DaemonLink:
         if now >= self._notify_at:
             self._notify_at = _NEVER
             self.say({"id": self._attempt.state["id"], "output": True})
+
+    def close(self) -> None:
+        """Let go of the socket; the pipe is every shim's."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _on_message(self, _descriptor: int) -> None:
         assert self._socket is not None  # noqa: S101

@@ -166,6 +166,7 @@ class Supervisor:
                 continue
             if not spool.is_supervised(attempt.folder):
                 self._conclude(attempt)
+        self._launching.trim()
 
     def remove_strays(self) -> int:
         """Delete folders in the spool that belong to no attempt in hand; return how many there were."""

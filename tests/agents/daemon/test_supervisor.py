@@ -12,6 +12,7 @@ import pytest
 
 from agents.daemon import processes, spool
 from agents.daemon.attempts import SUPERVISOR_DIED
+from agents.daemon.launching import KEPT_IDLE
 from agents.daemon.supervisor import Supervisor
 from agents.protocol.messages import DispatchedTask
 
@@ -99,6 +100,10 @@ def launcher_of_this_process():
         and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1] == str(os.getpid())
     ]
     return pid
+
+
+def cwd_of(pid):
+    return Path(f"/proc/{pid}/cwd").readlink()
 
 
 def outcome(attempt, *names):
@@ -275,6 +280,30 @@ async def test_when_the_launcher_is_killed_work_goes_on(tmp_path):
         await machine.run(two)
         codes = [(await machine.end_of(each)).outcome["exit_code"] for each in (one, two)]
     assert codes == [4, 5]
+
+
+async def test_a_shim_takes_one_attempt_after_the_other(tmp_path):
+    pids = tmp_path / "pids"
+    async with Machine(tmp_path / "agent") as machine:
+        for _ in range(5):
+            one = task(f"echo $PPID >> {pids}; exit 3", working_dir=str(tmp_path))
+            await machine.run(one)
+            assert (await machine.end_of(one)).outcome["exit_code"] == 3
+        shims = set(pids.read_text().split())
+        assert len(shims) == 1
+        assert cwd_of(shims.pop()) == Path("/")
+
+
+async def test_idle_shims_end_with_their_daemon_and_when_there_are_many(tmp_path):
+    pids = tmp_path / "pids"
+    tasks = [task(f"echo $PPID >> {pids}; sleep 0.5") for _ in range(7)]
+    async with Machine(tmp_path / "agent") as machine:
+        await machine.run(*tasks)
+        for one in tasks:
+            await machine.end_of(one)
+        shims = pids.read_text().split()
+        await machine.until(lambda: sum(map(is_alive, shims)) == KEPT_IDLE)
+    await machine.until(lambda: not any(map(is_alive, shims)))
 
 
 async def test_after_a_power_cut_nothing_runs_that_may_have_run(tmp_path, monkeypatch):
