@@ -1,6 +1,7 @@
 """The socket of an agent: authenticate before accepting, then one method for each message."""
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import Callable
@@ -311,12 +312,15 @@ class AgentConsumer:
         return authenticate_agent(token=token.decode("latin-1"), now=database_now()).id
 
     async def _send_text(self, text: str) -> None:
-        await self._send({"type": "websocket.send", "text": text})
+        # ASGI servers differ in whether they raise for a socket that is gone; its end is seen by `run`.
+        with contextlib.suppress(OSError, RuntimeError):
+            await self._send({"type": "websocket.send", "text": text})
 
     async def _close(self, code: int) -> None:
         """Close the socket; whatever still arrives on it is not looked at."""
         self._is_closing = True
-        await self._send({"type": "websocket.close", "code": code})
+        with contextlib.suppress(OSError, RuntimeError):
+            await self._send({"type": "websocket.close", "code": code})
 
     def _close_if_unregistered(self) -> None:
         if self._session is not None and not self._session.is_open:

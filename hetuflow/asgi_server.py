@@ -88,6 +88,8 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]
             self.transport.resumeProducing()
 
     def serverSend(self, content: Any, binary: bool = False) -> None:
+        if self.state != self.STATE_OPEN:
+            return  # the socket is going down; autobahn would raise, at the cost of whoever is served besides
         if self._unsent.is_full:
             self._unsent.size += len(content)
             if self._unsent.size > MAX_UNSENT_BYTES:
