@@ -1,7 +1,10 @@
 """What the system says about itself, and to whom."""
 
+import asyncio
 import json
 import os
+import time
+import urllib.request
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -179,8 +182,6 @@ def test_a_scheduler_is_healthy_while_it_says_so(client, token):
 
 
 async def test_a_gateway_answers_from_its_loop_and_not_without_it(runtime):
-    import asyncio
-
     assert not runtime.answers_within(0.01)
     runtime._loop = asyncio.get_running_loop()
     assert await asyncio.to_thread(runtime.answers_within, 10)
@@ -189,8 +190,6 @@ async def test_a_gateway_answers_from_its_loop_and_not_without_it(runtime):
 
 
 def test_a_loop_that_was_closed_does_not_answer(runtime):
-    import asyncio
-
     runtime._loop = asyncio.new_event_loop()
     runtime._loop.close()
     assert not runtime.answers_within(10)
@@ -430,9 +429,6 @@ def test_what_prometheus_reads_moves(api):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_running_server_tells_of_its_pool_its_loop_and_that_it_leads(token):
-    import time
-    import urllib.request
-
     with processes.server(HETUFLOW_DATABASE_POOL_SIZE="7") as port:
 
         def ask(path, body=None):
