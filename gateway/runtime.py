@@ -87,10 +87,22 @@ class Runtime:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LOOPS_END_WITHIN_SECS)
         if self._is_ready.is_set():
-            await in_database_thread(
-                lambda: servers.retire_server(server_id=self.server_id, now=database_now()),
-                executor=vital_executor,
-            )
+            await self._retire()
+
+    async def _retire(self) -> None:
+        """Take this server off the list; where the database is away, its silence tells the others."""
+        for tries_left in (1, 0):
+            try:
+                await in_database_thread(
+                    lambda: servers.retire_server(server_id=self.server_id, now=database_now()),
+                    executor=vital_executor,
+                )
+            except (DatabaseError, InterfaceError) as error:
+                # The first failure may be that of a connection which broke while it lay in the pool.
+                if not tries_left:
+                    logger.warning("the end of this server is not noted: %s", error)
+            else:
+                return
 
     def now(self) -> datetime:
         """Return the database's clock, as last read and carried on by this machine's steady one."""
