@@ -3,6 +3,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests wait for processes more than they compute, so there are more of them than cores.
+WORKERS ?= 3
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	if command -v $$name >/dev/null 2>&1 && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then echo $$name; break; fi; done)
@@ -33,7 +35,7 @@ run: $(VENV)/.installed ## Start everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/python manage.py standalone
 
 test: $(VENV)/.installed-dev ## Run the tests on a PostgreSQL of their own
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Check style, types, layers and migrations
 	@$(BIN)/ruff check .
