@@ -64,7 +64,7 @@ def _run(job: "Job", *, count: int, spread_secs: float) -> list[float]:
     from scheduling.models import TaskInstance  # noqa: PLC0415
     from scheduling.services.output import read_output  # noqa: PLC0415
 
-    first = database_now().replace(microsecond=0) + timedelta(seconds=5)
+    first = database_now().replace(microsecond=0) + timedelta(seconds=3)
     tasks.insert_tasks(job=job, count=count, first=first, step_secs=spread_secs / count)
     wait_until(lambda: tasks.unfinished(job) == 0, "all tasks end", every_secs=0.2)
     late_ms = []

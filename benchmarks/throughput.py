@@ -13,7 +13,7 @@ def measure(place: Installation, quick: bool) -> list[Row]:
     from benchmarks import tasks  # noqa: PLC0415 (after the settings are known)
     from scheduling.models import Task, TaskInstance  # noqa: PLC0415
 
-    count, slots = (40, 8) if quick else (2000, 32)
+    count, slots = (40, 8) if quick else (3000, 64)
     starts = 100 if quick else 2000
     limits = {method: [limit.measure(*method, starts)] for method in limit.METHODS}
     with (
