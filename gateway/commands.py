@@ -114,14 +114,16 @@ def close_session_of(*, agent_id: uuid.UUID) -> None:
 def remove_agent(*, agent_id: uuid.UUID) -> None:
     """Disconnect an agent, revoke its tokens, requeue what it was running and archive it.
 
-    One transaction; locks the agent. Raises Agent.DoesNotExist.
+    Two transactions, because reports lock attempts before their agent: once the agent is archived nothing
+    is claimed for it, and should this process end in between, leases give back what it was running. Raises
+    Agent.DoesNotExist.
     """
     now = database_now()
     with transaction.atomic():
-        agent_services.archive_agent(agent_id=agent_id, now=now)
-        by_hand.requeue_attempts_of(agent_id=agent_id, now=now, reason="The agent was removed.")
         Connection.objects.filter(agent_id=agent_id).update(close_requested_at=now)
+        agent_services.archive_agent(agent_id=agent_id, now=now)
         hints.session_changed(agent_id)
+    by_hand.requeue_attempts_of(agent_id=agent_id, now=now, reason="The agent was removed.")
 
 
 def _wait_for_answers(command_ids: Sequence[uuid.UUID], timeout_secs: float) -> list[AgentCommand]:
