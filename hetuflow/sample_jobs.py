@@ -8,10 +8,13 @@ from django.db import transaction
 from hetuflow.data_folder import DataFolder
 from scheduling.models import Job
 from scheduling.services.definitions import create_job, create_schedule
+from scheduling.services.manual import trigger_job
 
 _MARK: Final = "samples_loaded"
 _BY: Final = "samples"
 
+# Nobody should have to wait to see what a failure and its retries look like.
+_RUN_AT_ONCE: Final = "always-fails"
 _SAMPLES: Final[list[tuple[dict[str, Any], dict[str, Any] | None]]] = [
     (
         {
@@ -72,5 +75,7 @@ def load_once(folder: DataFolder, *, now: datetime) -> bool:
                 job = create_job(by=_BY, tags=["sample"], **job_fields)
                 if schedule_fields:
                     create_schedule(job=job, now=now, **schedule_fields)
+                if job.name == _RUN_AT_ONCE:
+                    trigger_job(job=job, now=now, by=_BY)
     folder.write_secret(_MARK, now.isoformat())
     return is_new
