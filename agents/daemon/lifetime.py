@@ -123,6 +123,8 @@ class Attempt:
         while True:
             try:
                 spool.write_exit(self._folder, self._outcome)
+            except FileNotFoundError:
+                break  # somebody removed the folder, and with it the attempt
             except OSError:
                 time.sleep(_RETRY_EXIT_SECS)
             else:

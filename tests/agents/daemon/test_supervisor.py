@@ -271,6 +271,18 @@ async def test_when_the_supervisor_of_an_attempt_is_killed_so_is_its_command(tmp
     assert outcome(attempt, "status", "error_message") == ("failed", SUPERVISOR_DIED)
 
 
+async def test_when_the_folder_of_an_attempt_is_removed_its_supervisor_ends_with_its_command(tmp_path):
+    pids = tmp_path / "pids"
+    one = task(f"echo $$ $PPID > {pids}; sleep 0.6")
+    async with Machine(tmp_path / "agent") as machine:
+        await machine.run(one)
+        await machine.until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+        spool.remove(machine.supervisor.attempts[one.instance_id].folder)
+        attempt = await machine.end_of(one)
+        assert attempt.outcome["status"] == "failed"
+    await machine.until(lambda: not any(map(is_alive, pids.read_text().split())))
+
+
 async def test_when_the_launcher_is_killed_work_goes_on(tmp_path):
     one, two = task("sleep 0.4; exit 4"), task("exit 5")
     async with Machine(tmp_path) as machine:
