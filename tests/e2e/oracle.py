@@ -203,7 +203,10 @@ def processes_with(marker: str) -> list[int]:
 
 
 def supervisors_of(folder: Path) -> list[int]:
-    """Return the processes that hold a file of an agent's folder open: its daemon and the shims."""
+    """Return the processes that hold a file of an agent's folder open: the shims, and for root the daemon.
+
+    The daemon hides what it holds from everybody else, for the token in its memory.
+    """
     return [pid for pid, _ in _command_lines() if _holds(pid, str(folder))]
 
 

@@ -105,8 +105,8 @@ def test_where_the_supervisors_die_too_commands_are_ended_and_never_started_agai
     job = factories.job(args=["-c", fresh.ledger.script("sleep 765.4")], config={"max_retries": 0})
     tasks = trigger(job, 3)
     started(fresh, 3)
+    agent.kill()
     oracle.kill(oracle.supervisors_of(agent.folder))
-    agent.wait()
     assert len(oracle.processes_with("sleep\x00765.4")) == 3
     agent.start_and_register()
     quiesce(tasks)
