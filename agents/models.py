@@ -60,6 +60,7 @@ class Agent(models.Model):
     class Meta:
         verbose_name = _("agent")
         verbose_name_plural = _("agents")
+        permissions = [("operate_agent", "Can send commands to agent")]
         constraints = [
             models.UniqueConstraint(
                 fields=["name"], condition=Q(archived_at__isnull=True), name="agent_name_unique"

@@ -1,6 +1,5 @@
 """Verbs on agents: create, change and archive them, issue and check tokens."""
 
-import hashlib
 import secrets
 import uuid
 from datetime import datetime
@@ -10,21 +9,27 @@ import uuid_utils.compat
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
+from access import audit
+from access.actors import SYSTEM, Actor
+from access.secrets import digest_of
 from agents.errors import AgentAlreadyExists, TokenRefused
 from agents.models import Agent, AgentStatus, AgentToken
 
 TOKEN_PREFIX: Final = "hfa"  # noqa: S105 (a prefix, not a secret)
 SECRET_BYTES: Final = 32
+AUDITED: Final = ("name", "description", "address", "enabled", "assigned_labels", "capabilities")
 
 
-def create_agent(*, name: str, agent_id: uuid.UUID | None = None, **fields: Any) -> Agent:
+def create_agent(*, name: str, agent_id: uuid.UUID | None = None, by: Actor = SYSTEM, **fields: Any) -> Agent:
     """Create an agent that has not connected yet and return it.
 
     `fields` are columns of Agent. Runs in the caller's transaction. Raises AgentAlreadyExists.
     """
     try:
         with transaction.atomic():
-            return Agent.objects.create(id=agent_id or uuid_utils.compat.uuid7(), name=name, **fields)
+            agent = Agent.objects.create(id=agent_id or uuid_utils.compat.uuid7(), name=name, **fields)
+            audit.record(by=by, action="agent.create", subject=agent, after=audit.snapshot(agent, AUDITED))
+            return agent
     except IntegrityError as error:
         raise AgentAlreadyExists from error
 
@@ -39,7 +44,7 @@ def update_agent(*, agent_id: uuid.UUID, now: datetime, **fields: Any) -> Agent:
     return Agent.objects.get(pk=agent_id, archived_at__isnull=True)
 
 
-def archive_agent(*, agent_id: uuid.UUID, now: datetime) -> None:
+def archive_agent(*, agent_id: uuid.UUID, now: datetime, by: Actor = SYSTEM) -> None:
     """Take an agent out of every list and revoke its tokens; its history stays. Raises Agent.DoesNotExist.
 
     Runs in the caller's transaction, which sees to its session and to what it was running.
@@ -49,6 +54,7 @@ def archive_agent(*, agent_id: uuid.UUID, now: datetime) -> None:
         archived_at=now, enabled=False, status=AgentStatus.OFFLINE, connected_at=None, updated_at=now
     )
     AgentToken.objects.filter(agent=agent, revoked_at__isnull=True).update(revoked_at=now)
+    audit.record(by=by, action="agent.delete", subject=agent, before=audit.snapshot(agent, AUDITED))
 
 
 def record_heartbeat(
@@ -68,21 +74,25 @@ def record_heartbeat(
     return update_agent(agent_id=agent_id, now=now, **fields)
 
 
-def issue_token(*, agent: Agent) -> str:
+def issue_token(*, agent: Agent, by: Actor = SYSTEM) -> str:
     """Store the digest of a fresh token for `agent` and return the token, which nobody can read again.
 
     The agent's id is part of the token, so that a daemon needs nothing else to know who it is.
     """
     token = f"{TOKEN_PREFIX}_{agent.id.hex}_{secrets.token_urlsafe(SECRET_BYTES)}"
-    AgentToken.objects.create(agent=agent, digest=_digest(token))
+    with transaction.atomic():
+        stored = AgentToken.objects.create(agent=agent, digest=digest_of(token))
+        audit.record(by=by, action="agent_token.create", subject=stored, after={"agent": agent.name})
     return token
 
 
-def issue_agent_token(*, name: str) -> tuple[Agent, str]:
+def issue_agent_token(*, name: str, by: Actor = SYSTEM) -> tuple[Agent, str]:
     """Return the agent called `name`, created where it is missing, with a fresh token for it."""
     with transaction.atomic():
-        agent = Agent.objects.filter(name=name, archived_at__isnull=True).first() or create_agent(name=name)
-        return agent, issue_token(agent=agent)
+        agent = Agent.objects.filter(name=name, archived_at__isnull=True).first() or create_agent(
+            name=name, by=by
+        )
+        return agent, issue_token(agent=agent, by=by)
 
 
 def authenticate_agent(*, token: str, now: datetime) -> Agent:
@@ -94,7 +104,7 @@ def authenticate_agent(*, token: str, now: datetime) -> Agent:
         AgentToken.objects.select_related("agent")
         .filter(
             Q(expires_at__isnull=True) | Q(expires_at__gt=now),
-            digest=_digest(token),
+            digest=digest_of(token),
             revoked_at__isnull=True,
             agent__archived_at__isnull=True,
         )
@@ -103,7 +113,3 @@ def authenticate_agent(*, token: str, now: datetime) -> Agent:
     if found is None:
         raise TokenRefused
     return found.agent
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from access.callers import actor_of
 from agents.models import CONNECTED_STATUSES, Agent, AgentStatus
 from agents.services import create_agent, issue_token
 from gateway.models import Connection, Server
@@ -57,7 +58,7 @@ class AgentForm(ServiceForm):
 
 
 def _set_enabled(agent_admin: Any, request: HttpRequest, agent: Agent, *, enabled: bool) -> str:
-    update_agent(agent_id=agent.pk, now=database_now(), enabled=enabled)
+    update_agent(agent_id=agent.pk, now=database_now(), by=actor_of(request), enabled=enabled)
     agent_admin.log_change(request, agent, [{"changed": {"fields": ["enabled"]}}])
     if enabled:
         return _("The agent is enabled.")
@@ -73,19 +74,19 @@ def _disable(agent_admin: Any, request: HttpRequest, agent: Agent) -> str:
 
 
 def _drain(agent_admin: Any, request: HttpRequest, agent: Agent) -> str:
-    queue_command(agent_id=agent.pk, command="drain", now=database_now())
+    queue_command(agent_id=agent.pk, command="drain", now=database_now(), by=actor_of(request))
     agent_admin.log_change(request, agent, "drain")
     return _("The agent is asked to drain: it takes no new work and finishes what it has.")
 
 
 def _resume(agent_admin: Any, request: HttpRequest, agent: Agent) -> str:
-    queue_command(agent_id=agent.pk, command="resume", now=database_now())
+    queue_command(agent_id=agent.pk, command="resume", now=database_now(), by=actor_of(request))
     agent_admin.log_change(request, agent, "resume")
     return _("The agent is asked to take work again.")
 
 
 def _issue_token(agent_admin: Any, request: HttpRequest, agent: Agent) -> HttpResponseBase:
-    token = issue_token(agent=agent)
+    token = issue_token(agent=agent, by=actor_of(request))
     agent_admin.log_change(request, agent, "token issued")
     context = {
         **agent_admin.admin_site.each_context(request),
@@ -119,7 +120,7 @@ class AgentAdmin(ServiceAdmin):
             label=gettext_lazy("Drain"),
             icon="hourglass_bottom",
             press=_drain,
-            permission="agents.change_agent",
+            permission="agents.operate_agent",
             is_shown=lambda agent: (
                 agent.status in CONNECTED_STATUSES and agent.status != AgentStatus.DRAINING
             ),
@@ -129,7 +130,7 @@ class AgentAdmin(ServiceAdmin):
             label=gettext_lazy("Resume"),
             icon="play_circle",
             press=_resume,
-            permission="agents.change_agent",
+            permission="agents.operate_agent",
             is_shown=lambda agent: agent.status == AgentStatus.DRAINING,
         ),
         Button(
@@ -170,12 +171,12 @@ class AgentAdmin(ServiceAdmin):
         names = form.changed_data if change else ["name", "description", "enabled", "labels"]
         fields = {name: form.cleaned_data[name] for name in names}
         if change:
-            return update_agent(agent_id=obj.pk, now=database_now(), **fields)
+            return update_agent(agent_id=obj.pk, now=database_now(), by=actor_of(request), **fields)
         labels = fields.pop("labels")
         errors = agent_problems(name=fields["name"], description=fields["description"], labels=labels)
         if errors:
             raise InvalidField(errors)
-        return create_agent(assigned_labels=labels, **fields)
+        return create_agent(assigned_labels=labels, by=actor_of(request), **fields)
 
     @admin.display(description=gettext_lazy("agent"), ordering="name")
     def agent(self, agent: Agent) -> SafeString:

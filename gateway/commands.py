@@ -11,8 +11,11 @@ from django.db import close_old_connections, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from access import audit
+from access.actors import SYSTEM, Actor
 from agents import services as agent_services
 from agents.errors import AgentOffline, AgentTimeout, CommandRefused
+from agents.models import Agent
 from gateway.models import AgentCommand, Connection
 from gateway.operators import queue_command
 from scheduling import hints
@@ -36,7 +39,12 @@ class Broadcast:
 
 
 def run_command(
-    *, agent_id: uuid.UUID, command: str, parameters: dict[str, Any], timeout_secs: float
+    *,
+    agent_id: uuid.UUID,
+    command: str,
+    parameters: dict[str, Any],
+    timeout_secs: float,
+    by: Actor = SYSTEM,
 ) -> AgentCommand:
     """Send a command to a connected agent, wait for its answer and return that.
 
@@ -50,6 +58,7 @@ def run_command(
         command=command,
         parameters=parameters,
         timeout_secs=timeout_secs,
+        by=by,
         now=database_now(),
     )
     answers = _wait_for_answers([row.pk], timeout_secs)
@@ -66,6 +75,7 @@ def broadcast(
     command: str,
     parameters: dict[str, Any],
     timeout_secs: float,
+    by: Actor = SYSTEM,
 ) -> Broadcast:
     """Send a command to `targets`, or to all connected agents, wait for their answers and say who gave one.
 
@@ -74,16 +84,22 @@ def broadcast(
     connected = set(live_connections().values_list("agent_id", flat=True))
     wanted = connected if targets is None else set(targets)
     now = database_now()
-    rows = AgentCommand.objects.bulk_create(
-        AgentCommand(
-            agent_id=agent_id,
-            command=command,
-            parameters=parameters,
-            timeout_secs=timeout_secs,
-            created_at=now,
+    agents = list(Agent.objects.filter(pk__in=wanted & connected, archived_at__isnull=True).order_by("pk"))
+    after = {"command": command, "parameters": parameters}
+    with transaction.atomic():
+        rows = AgentCommand.objects.bulk_create(
+            AgentCommand(
+                agent=agent,
+                command=command,
+                parameters=parameters,
+                timeout_secs=timeout_secs,
+                created_at=now,
+            )
+            for agent in agents
         )
-        for agent_id in sorted(wanted & connected)
-    )
+        audit.record_all(
+            audit.entry(by=by, action="agent.command", subject=agent, after=after) for agent in agents
+        )
     for row in rows:
         hints.command_queued(row.agent_id)
     answers = _wait_for_answers([row.pk for row in rows], timeout_secs)
@@ -104,14 +120,16 @@ def is_connected(agent_id: uuid.UUID) -> bool:
     return live_connections().filter(agent_id=agent_id).exists()
 
 
-def close_session_of(*, agent_id: uuid.UUID) -> None:
+def close_session_of(*, agent_id: uuid.UUID, by: Actor = SYSTEM) -> None:
     """Ask the server that holds the agent's session to close it; the agent may come back."""
     with transaction.atomic():
+        agent = Agent.objects.get(pk=agent_id)
         Connection.objects.filter(agent_id=agent_id).update(close_requested_at=database_now())
+        audit.record(by=by, action="agent.disconnect", subject=agent)
         hints.session_changed(agent_id)
 
 
-def remove_agent(*, agent_id: uuid.UUID) -> None:
+def remove_agent(*, agent_id: uuid.UUID, by: Actor = SYSTEM) -> None:
     """Disconnect an agent, revoke its tokens, requeue what it was running and archive it.
 
     Two transactions, because reports lock attempts before their agent: once the agent is archived nothing
@@ -121,7 +139,7 @@ def remove_agent(*, agent_id: uuid.UUID) -> None:
     now = database_now()
     with transaction.atomic():
         Connection.objects.filter(agent_id=agent_id).update(close_requested_at=now)
-        agent_services.archive_agent(agent_id=agent_id, now=now)
+        agent_services.archive_agent(agent_id=agent_id, now=now, by=by)
         hints.session_changed(agent_id)
     by_hand.requeue_attempts_of(agent_id=agent_id, now=now, reason="The agent was removed.")
 

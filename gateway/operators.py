@@ -7,8 +7,11 @@ from typing import Any, Final
 
 from django.db import IntegrityError, transaction
 
+from access import audit
+from access.actors import SYSTEM, Actor
 from agents.errors import AgentAlreadyExists, AgentOffline
 from agents.models import CONNECTED_STATUSES, Agent
+from agents.services import AUDITED
 from gateway.models import AgentCommand
 from scheduling import hints
 from scheduling.errors import InvalidField
@@ -25,6 +28,7 @@ def update_agent(
     description: str | None = None,
     labels: Mapping[str, str] | None = None,
     enabled: bool | None = None,
+    by: Actor = SYSTEM,
     **more: Any,
 ) -> Agent:
     """Change what is given and return the agent; `labels` are those that operators set, `more` other columns.
@@ -46,7 +50,11 @@ def update_agent(
         except IntegrityError as error:
             raise AgentAlreadyExists from error
         hints.session_changed(agent_id)
+        before = audit.snapshot(agent, AUDITED)
         agent.refresh_from_db()
+        audit.record(
+            by=by, action="agent.update", subject=agent, before=before, after=audit.snapshot(agent, AUDITED)
+        )
         return agent
 
 
@@ -55,6 +63,7 @@ def queue_command(
     agent_id: uuid.UUID,
     command: str,
     now: datetime,
+    by: Actor = SYSTEM,
     parameters: Mapping[str, Any] | None = None,
     timeout_secs: float = COMMAND_TIMEOUT_SECS,
 ) -> AgentCommand:
@@ -70,6 +79,8 @@ def queue_command(
             timeout_secs=timeout_secs,
             created_at=now,
         )
+        after = {"command": command, "parameters": dict(parameters or {})}
+        audit.record(by=by, action="agent.command", subject=agent, after=after)
         hints.command_queued(agent_id)
         return queued
 

@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from access.errors import AccessError, TooManyRequests
 from agents.errors import AgentError, AgentTimeout
 from hetuflow.parsing import PayloadTooLarge
 from scheduling.errors import InvalidField, SchedulingError
@@ -56,6 +57,16 @@ class BearerTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
         }
 
 
+class AgentTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describes agents' tokens in the OpenAPI document."""
+
+    target_class = "agents.api.authentication.AgentTokenAuthentication"
+    name = "agentToken"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "description": "The token of an agent."}
+
+
 def exception_handler(exc: Exception, context: Any) -> Response | None:
     """Answer every exception of a view in one shape; what no rule here knows is a 500 without details."""
     return _Handler(_as_http(exc), context).run()
@@ -74,9 +85,11 @@ def _as_http(exc: Exception) -> Exception:
     match exc:
         case InvalidField():
             return exceptions.ValidationError({name: [text] for name, text in exc.errors.items()})
+        case TooManyRequests():
+            return exceptions.Throttled(wait=exc.retry_after_secs)
         case AgentTimeout():
             return NoAnswerInTime(str(exc), exc.code)
-        case SchedulingError() | AgentError():
+        case SchedulingError() | AgentError() | AccessError():
             return Conflict(str(exc), exc.code)
         case ObjectDoesNotExist():
             return exceptions.NotFound()

@@ -93,7 +93,8 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _entry(_("Users"), "person", "auth.user"),
                     _entry(_("Groups"), "group", "auth.group"),
-                    _entry(_("API tokens"), "key", "knox.authtoken"),
+                    _entry(_("API tokens"), "key", "access.apitoken"),
+                    _entry(_("Audit log"), "history", "access.auditentry"),
                     {
                         "title": _("API documentation"),
                         "icon": "api",

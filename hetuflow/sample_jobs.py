@@ -5,13 +5,14 @@ from typing import Any, Final
 
 from django.db import transaction
 
+from access.actors import Actor, ActorKind
 from hetuflow.data_folder import DataFolder
 from scheduling.models import Job
 from scheduling.services.definitions import create_job, create_schedule
 from scheduling.services.manual import trigger_job
 
 _MARK: Final = "samples_loaded"
-_BY: Final = "samples"
+_BY: Final = Actor(kind=ActorKind.SYSTEM, name="samples")
 
 # Nobody should have to wait to see what a failure and its retries look like.
 _RUN_AT_ONCE: Final = "always-fails"

@@ -7,7 +7,9 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
 from gateway.api.system import PrometheusView
+from hetuflow.access_api import AuditViewSet, TokenViewSet, WhoAmIView
 from hetuflow.api import UnknownPath
+from rest.routing import resource_paths
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
@@ -20,5 +22,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
     path("api/v1/", include("gateway.api.urls")),
     path("api/v1/", include("scheduling.api.urls")),
+    path("api/v1/whoami", WhoAmIView.as_view()),
+    *resource_paths("api/v1/tokens", TokenViewSet, only=("list", "query", "retrieve", "create", "destroy")),
+    *resource_paths("api/v1/audit", AuditViewSet, only=("list", "query", "retrieve")),
     re_path(r"^api(?:/|$)", UnknownPath.as_view()),
 ]

@@ -19,6 +19,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from access.models import ApiToken
 from rest.fields import refuse
 from rest.models import IdempotencyKey
 
@@ -54,7 +55,7 @@ def idempotent(*, never_again: tuple[str, ...] = ()) -> Callable[[View], View]:
                 return method(view, request, *args, **kwargs)
             if not _KEY.match(key):
                 refuse({HEADER: "expected 1 to 255 printable ASCII characters without spaces"})
-            caller = str(request.user.get_username())
+            caller = _caller(request)
             with transaction.atomic():
                 _purge()
                 row_id = _claim(caller, key, _digest(request))
@@ -67,6 +68,12 @@ def idempotent(*, never_again: tuple[str, ...] = ()) -> Callable[[View], View]:
         return with_key
 
     return decorate
+
+
+def _caller(request: Request) -> str:
+    """Return whose keys these are: a token's own, since another of the same user's may be permitted less."""
+    name = str(request.user.get_username())
+    return f"{name} {request.auth.digest}" if isinstance(request.auth, ApiToken) else name
 
 
 def _digest(request: Request) -> str:

@@ -1,12 +1,14 @@
 """What every resource does the same way: query, list, read, create, change and delete.
 
-A view set names its query table, its serializers and, in three methods, the services that write; the routes
-of both spellings (`POST /create` and `POST /`, `POST /{id}/update` and `PATCH /{id}`) lead to one method.
+A view set names its query table, its serializers, the permissions that its actions need and, in three
+methods, the services that write; the routes of both spellings (`POST /create` and `POST /`,
+`POST /{id}/update` and `PATCH /{id}`) lead to one method.
 """
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model, QuerySet
 from rest_framework import status
 from rest_framework.request import Request
@@ -14,18 +16,41 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
+from access.actors import Actor
+from rest import permissions
 from rest.idempotency import idempotent
 from rest.pages import array_response, page_result
+from rest.permissions import Rows
 from rest.querying import QueryTable
 from rest.schema import ResourceSchema
 from rest.serializers import NoBody, RequestSerializer
 
-Rows = list[Any]
+Json = list[Any]
+# Which of Django's permissions on the resource an action needs, unless the view set says otherwise.
+_VERBS: Final = {
+    "list": "view",
+    "query": "view",
+    "retrieve": "view",
+    "create": "add",
+    "partial_update": "change",
+    "destroy": "delete",
+}
 
 
 class ResourceViewSet(GenericViewSet[Any]):
-    """One resource; `request_serializers` read the bodies of actions."""
+    """One resource; `request_serializers` read the bodies of actions.
 
+    `resource` is the model as in Django's permissions (`scheduling.job`); `needs` names the permissions of
+    actions that every resource does not have; `parents` are other objects that keys of paths name, looked up
+    before the action runs. `agent_actions` are those that an agent's own token is good for, on
+    `rows_of_agent`.
+    """
+
+    resource: ClassVar[str]
+    namespace_path: ClassVar[str | None] = None
+    needs: ClassVar[Mapping[str, str]] = {}
+    parents: ClassVar[Mapping[str, Rows]] = {}
+    agent_actions: ClassVar[frozenset[str]] = frozenset()
     table: ClassVar[QueryTable]
     entity_serializer: ClassVar[type[BaseSerializer[Any]]]
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]]
@@ -34,6 +59,48 @@ class ResourceViewSet(GenericViewSet[Any]):
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         """Return what the browsable API shows as the form of the current action."""
         return self.request_serializers.get(self.action or "", self.entity_serializer)
+
+    @property
+    def needed_permission(self) -> str:
+        """The permission that the current action needs."""
+        action = self.action or ""
+        if action in self.needs:
+            return self.needs[action]
+        if action not in _VERBS:
+            raise ImproperlyConfigured(f"{type(self).__name__}.{action} names no permission")
+        app, model = self.resource.split(".")
+        return f"{app}.{_VERBS[action]}_{model}"
+
+    @property
+    def view_permission(self) -> str:
+        """The permission with which the resource's rows are seen."""
+        app, model = self.resource.split(".")
+        return f"{app}.view_{model}"
+
+    @property
+    def places(self) -> Mapping[str, Rows]:
+        """Where the keys of the path are looked up."""
+        return {"pk": Rows(self.rows, self.namespace_path, self.view_permission), **self.parents}
+
+    def rows(self) -> QuerySet[Any]:
+        """Return all rows of the resource, whoever asks."""
+        raise NotImplementedError
+
+    def get_queryset(self) -> QuerySet[Any]:
+        """Return the rows that the caller may see."""
+        agent = getattr(self.request.user, "agent", None)
+        if agent is not None:
+            return self.rows_of_agent(agent)
+        return permissions.seen(
+            self.rows(),
+            authority=permissions.authority_for(self.request),
+            permission=self.view_permission,
+            namespace_path=self.namespace_path,
+        )
+
+    def rows_of_agent(self, agent: Any) -> QuerySet[Any]:
+        """Return the rows that an agent may see, with its own token."""
+        return self.rows().none()
 
     def list(self, request: Request, **_path: Any) -> Response:
         """List, filtered by query parameters."""
@@ -95,7 +162,7 @@ class ResourceViewSet(GenericViewSet[Any]):
         """Return a new entity as JSON."""
         return self.represent(entity)
 
-    def represent_many(self, entities: Sequence[Any]) -> Rows:
+    def represent_many(self, entities: Sequence[Any]) -> Json:
         """Return entities as JSON, in a constant number of statements."""
         context = self.get_serializer_context()
         return [*self.entity_serializer(entities, many=True, context=context).data]
@@ -104,7 +171,11 @@ class ResourceViewSet(GenericViewSet[Any]):
         """Answer the newest of a queryset as a bare array."""
         return array_response(queryset.order_by(*self.table.default_order), self.represent_many)
 
+    def authorize(self, permission: str, namespace: str) -> None:
+        """Raise PermissionDenied where the caller lacks a permission in a namespace that the body names."""
+        permissions.authorize(self.request, permission, namespace)
+
     @property
-    def who(self) -> str:
-        """The name of the user who asks, for `created_by` and its like."""
-        return str(self.request.user.get_username())
+    def actor(self) -> Actor:
+        """Who asks, for the services and what they write down."""
+        return permissions.actor_for(self.request)

@@ -67,6 +67,7 @@ class Job(models.Model):
     class Meta:
         verbose_name = _("job")
         verbose_name_plural = _("jobs")
+        permissions = [("switch_job", "Can enable and disable job")]
         constraints = [
             models.UniqueConstraint(
                 fields=["namespace", "name"],
@@ -130,6 +131,7 @@ class Schedule(models.Model):
     class Meta:
         verbose_name = _("schedule")
         verbose_name_plural = _("schedules")
+        permissions = [("switch_schedule", "Can enable and disable schedule")]
         constraints = [
             models.CheckConstraint(condition=Q(kind__in=ScheduleKind.values), name="schedule_kind_known"),
             models.CheckConstraint(
@@ -165,6 +167,11 @@ class Schedule(models.Model):
 
     def __str__(self) -> str:
         return self.name or f"{self.kind} {self.cron_expression or self.interval_secs or self.start_time}"
+
+    @property
+    def namespace(self) -> str:
+        """Its job's."""
+        return self.job.namespace
 
 
 class Task(models.Model):
@@ -321,6 +328,11 @@ class TaskInstance(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task_id}.{self.attempt}"
+
+    @property
+    def namespace(self) -> str:
+        """Its job's."""
+        return self.job.namespace
 
 
 class OutputStream(models.IntegerChoices):

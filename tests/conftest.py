@@ -7,7 +7,7 @@ from rest_framework.test import APIClient
 def api(db):
     """A REST client of the user ann, who is logged in."""
     client = APIClient()
-    client.force_authenticate(get_user_model().objects.create_user("ann"))
+    client.force_authenticate(get_user_model().objects.create_superuser("ann"))
     client.default_format = "json"
     return client
 

@@ -4,12 +4,14 @@ import itertools
 from datetime import UTC, datetime
 from typing import Any
 
+from access.actors import Actor, ActorKind
 from agents.models import Agent
 from agents.services import create_agent
 from scheduling.models import Job, Schedule, Task
 from scheduling.services.definitions import create_job, create_schedule
 from scheduling.services.manual import trigger_job
 
+ANN = Actor(kind=ActorKind.USER, name="ann")
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 _numbers = itertools.count(1)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("hetuflow", "gateway", "scheduling", "agents", "rest")
+PACKAGES = ("hetuflow", "gateway", "scheduling", "agents", "rest", "access")
 MODULES = sorted(
     path
     for package in PACKAGES

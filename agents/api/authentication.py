@@ -1,11 +1,12 @@
-"""Agents that speak HTTP: their own tokens, for what is theirs."""
+"""Agents that speak HTTP: their own tokens, for what is theirs.
+
+DRF loads this module with its settings, so it must import nothing that needs them.
+"""
 
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from agents.clock import database_now
@@ -38,26 +39,7 @@ class AgentTokenAuthentication(BaseAuthentication):
             agent = authenticate_agent(token=token.strip().decode(errors="replace"), now=database_now())
         except TokenRefused as error:
             raise exceptions.AuthenticationFailed from error
-        return AgentUser(agent), agent
+        return AgentUser(agent), None
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="hetuflow"'
-
-
-class AgentTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Describes agents' tokens in the OpenAPI document."""
-
-    target_class = "agents.api.authentication.AgentTokenAuthentication"
-    name = "agentToken"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "description": "The token of an agent."}
-
-
-class IsPersonOrSameAgent(BasePermission):
-    """People may do it for every agent, an agent for itself."""
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        if isinstance(request.user, AgentUser):
-            return str(request.user.agent.pk) == view.kwargs.get("pk")
-        return bool(request.user and request.user.is_authenticated)

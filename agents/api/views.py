@@ -1,5 +1,6 @@
 """REST of agents, as far as it needs no session with them; `gateway.api.agents` adds that."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.db import transaction
@@ -10,7 +11,6 @@ from rest_framework.response import Response
 
 from agents import services
 from agents.api import filters
-from agents.api.authentication import AgentTokenAuthentication, IsPersonOrSameAgent
 from agents.api.serializers import (
     AgentRequest,
     AgentSerializer,
@@ -28,6 +28,13 @@ from rest.views import ResourceViewSet
 class AgentViewSet(ResourceViewSet):
     """The daemons on worker machines."""
 
+    resource = "agents.agent"
+    needs: ClassVar[Mapping[str, str]] = {
+        "online": "agents.view_agent",
+        "offline": "agents.view_agent",
+        "heartbeat": "agents.operate_agent",
+    }
+    agent_actions = frozenset({"retrieve", "heartbeat"})
     table = filters.AGENTS
     entity_serializer = AgentSerializer
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {
@@ -36,8 +43,11 @@ class AgentViewSet(ResourceViewSet):
         "heartbeat": HeartbeatRequest,
     }
 
-    def get_queryset(self) -> QuerySet[Agent]:
+    def rows(self) -> QuerySet[Agent]:
         return Agent.objects.filter(archived_at__isnull=True)
+
+    def rows_of_agent(self, agent: Agent) -> QuerySet[Agent]:
+        return self.rows().filter(pk=agent.pk)
 
     @extend_schema(responses={201: CreatedAgentSerializer})
     @idempotent(never_again=("token",))
@@ -47,8 +57,8 @@ class AgentViewSet(ResourceViewSet):
         if "labels" in data:
             data["assigned_labels"] = data.pop("labels")
         with transaction.atomic():
-            agent = services.create_agent(agent_id=data.pop("id", None), **data)
-            token = services.issue_token(agent=agent)
+            agent = services.create_agent(agent_id=data.pop("id", None), by=self.actor, **data)
+            token = services.issue_token(agent=agent, by=self.actor)
         agent.token = token  # type: ignore[attr-defined]
         return Response(CreatedAgentSerializer(agent).data, status=201)
 
@@ -62,16 +72,9 @@ class AgentViewSet(ResourceViewSet):
         """List the agents that are not there."""
         return self.array(self.get_queryset().exclude(status__in=CONNECTED_STATUSES))
 
-
-class AgentHeartbeatViewSet(AgentViewSet):
-    """Heartbeats of agents behind a proxy that forbids WebSockets; agents' own tokens are taken too."""
-
-    authentication_classes = [AgentTokenAuthentication, *AgentViewSet.authentication_classes]
-    permission_classes = [IsPersonOrSameAgent]
-
     @extend_schema(responses=AgentSerializer)
     def heartbeat(self, request: Request, pk: str) -> Response:
-        """Note that the agent is there, and how it is."""
+        """Note that an agent is there which a proxy keeps from opening a WebSocket, and how it is."""
         agent = self.get_queryset().get(pk=pk)
         data = self.read_body()
         return Response(

@@ -1,5 +1,6 @@
 """REST of agents, the part that speaks with them: status, logs, commands, removal."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema, inline_serializer
@@ -58,6 +59,12 @@ class CommandAnswerSerializer(serializers.Serializer[Any]):
 class ConnectedAgentViewSet(AgentViewSet):
     """The daemons on worker machines."""
 
+    needs: ClassVar[Mapping[str, str]] = {
+        **AgentViewSet.needs,
+        "status": "agents.view_agent",
+        "logs": "gateway.view_agentlog",
+        "commands": "agents.operate_agent",
+    }
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {
         **AgentViewSet.request_serializers,
         "status": NoBody,
@@ -67,10 +74,10 @@ class ConnectedAgentViewSet(AgentViewSet):
     def perform_update(self, entity: Agent, data: dict[str, Any]) -> Agent:
         if "capabilities" in data:
             data["capabilities"] = {**entity.capabilities, **data["capabilities"]}
-        return operators.update_agent(agent_id=entity.pk, now=database_now(), **data)
+        return operators.update_agent(agent_id=entity.pk, now=database_now(), by=self.actor, **data)
 
     def perform_destroy(self, entity: Agent) -> None:
-        commands.remove_agent(agent_id=entity.pk)
+        commands.remove_agent(agent_id=entity.pk, by=self.actor)
 
     @extend_schema(responses=AgentStatusSerializer)
     def status(self, request: Request, pk: str) -> Response:
@@ -107,7 +114,7 @@ class ConnectedAgentViewSet(AgentViewSet):
     def commands(self, request: Request, pk: str) -> Response:
         """Send a command to the connected agent and wait for its answer."""
         agent = self.get_queryset().get(pk=pk)
-        answer = commands.run_command(agent_id=agent.pk, **self.read_body())
+        answer = commands.run_command(agent_id=agent.pk, by=self.actor, **self.read_body())
         return Response({"command_id": answer.pk, "status": "acknowledged", "result": answer.result})
 
 

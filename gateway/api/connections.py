@@ -1,7 +1,7 @@
 """REST of connections: the agents' sessions on all servers of the cluster."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -17,7 +17,7 @@ from gateway.models import Connection
 from rest.fields import FlagField, IdField, NumberField, ObjectField
 from rest.fields import WholeNumberField as Whole
 from rest.serializers import RequestSerializer
-from rest.views import ResourceViewSet, Rows
+from rest.views import Json, ResourceViewSet
 
 # Of the messages that a server sends, this is the one that agents answer.
 BROADCAST_KINDS = ("command",)
@@ -83,6 +83,12 @@ class BroadcastResultSerializer(serializers.Serializer[Any]):
 class ConnectionViewSet(ResourceViewSet):
     """The agents' sessions."""
 
+    resource = "gateway.connection"
+    needs: ClassVar[Mapping[str, str]] = {
+        "stats": "gateway.view_connection",
+        "destroy": "agents.operate_agent",
+        "broadcast": "agents.operate_agent",
+    }
     table = CONNECTIONS
     entity_serializer = ConnectionSerializer
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {
@@ -90,10 +96,10 @@ class ConnectionViewSet(ResourceViewSet):
         "broadcast": BroadcastRequest,
     }
 
-    def get_queryset(self) -> QuerySet[Connection]:
+    def rows(self) -> QuerySet[Connection]:
         return statistics.connections_with_age().select_related("agent")
 
-    def represent_many(self, entities: Sequence[Connection]) -> Rows:
+    def represent_many(self, entities: Sequence[Connection]) -> Json:
         return [*ConnectionSerializer(entities, many=True).data]
 
     @extend_schema(responses=ConnectionStatsSerializer)
@@ -107,7 +113,8 @@ class ConnectionViewSet(ResourceViewSet):
 
     def destroy(self, request: Request, pk: str) -> Response:
         """Close an agent's session, on whichever server it is."""
-        commands.close_session_of(agent_id=self.get_queryset().get(agent_id=uuid.UUID(pk)).pk)
+        connection = self.get_queryset().get(agent_id=uuid.UUID(pk))
+        commands.close_session_of(agent_id=connection.agent_id, by=self.actor)
         return Response(status=204)
 
     @extend_schema(responses=BroadcastResultSerializer)
@@ -115,7 +122,7 @@ class ConnectionViewSet(ResourceViewSet):
         """Send a message to all connected agents, or to those named, and wait for their answers."""
         data = self.read_body()
         targets = data.get("target_agents")
-        result = commands.broadcast(targets=targets, **data["payload"])
+        result = commands.broadcast(targets=targets, by=self.actor, **data["payload"])
         return Response(
             BroadcastResultSerializer(
                 {

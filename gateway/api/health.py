@@ -87,6 +87,7 @@ class HealthView(APIView):
     Without a database nobody can be told from anybody, and everyone gets the short answer.
     """
 
+    needed_permission = "gateway.view_server"
     authentication_classes: Sequence[Any] = ()
     permission_classes: Sequence[Any] = (AllowAny,)
 

@@ -40,11 +40,12 @@ class ServerSerializer(serializers.ModelSerializer[Server]):
 class ServerViewSet(ResourceViewSet):
     """Server processes; one that stopped in good order is forgotten, one that died is `inactive`."""
 
+    resource = "gateway.server"
     table = SERVERS
     entity_serializer = ServerSerializer
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {}
 
-    def get_queryset(self) -> QuerySet[Server]:
+    def rows(self) -> QuerySet[Server]:
         alive_since: Any = Now() - timedelta(seconds=SERVER_DEAD_AFTER_SECS)
         leading = Lease.objects.filter(
             name=LEADER_LEASE, holder=Cast(OuterRef("pk"), CharField()), renewed_at__gte=alive_since

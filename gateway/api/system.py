@@ -145,6 +145,8 @@ class SystemInfoRequest(RequestSerializer):
 class _Question(GenericAPIView[Any]):
     """A POST that asks; the serializer class reads the body."""
 
+    needed_permission = "gateway.view_server"
+
     def read_body(self) -> dict[str, Any]:
         """Return the validated body; raise ValidationError."""
         reader = self.get_serializer(data=self.request.data)
@@ -210,6 +212,7 @@ class _AnyAccepted(DefaultContentNegotiation):
 class PrometheusView(APIView):
     """The text that Prometheus reads; its token goes into `authorization` of the scrape configuration."""
 
+    needed_permission = "gateway.view_server"
     content_negotiation_class = _AnyAccepted
     renderer_classes = (JSONRenderer,)
 

@@ -2,7 +2,6 @@
 
 from django.urls import path
 
-from agents.api.views import AgentHeartbeatViewSet
 from gateway.api.agents import ConnectedAgentViewSet
 from gateway.api.connections import ConnectionViewSet
 from gateway.api.health import HealthView, SystemHealthView
@@ -21,17 +20,16 @@ urlpatterns = [
             "<pk>/status": {POST: "status"},
             "<pk>/logs": {POST: "logs"},
             "<pk>/commands": {POST: "commands"},
+            "<pk>/heartbeat": {POST: "heartbeat"},
         },
     ),
     path("agents/online", ConnectedAgentViewSet.as_view({"get": "online"})),
     path("agents/offline", ConnectedAgentViewSet.as_view({"get": "offline"})),
-    path("agents/<id:pk>/heartbeat", AgentHeartbeatViewSet.as_view({POST: "heartbeat"})),
     *resource_paths(
         "connections",
         ConnectionViewSet,
         key="id",
-        actions={"<pk>": {"delete": "destroy"}},
-        only=("query", "list"),
+        only=("query", "list", "destroy"),
     ),
     path("connections/stats", ConnectionViewSet.as_view({POST: "stats"})),
     path("connections/broadcast", ConnectionViewSet.as_view({POST: "broadcast"})),

@@ -18,9 +18,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.contrib.filters.admin import BooleanRadioFilter
 
+from access.callers import actor_of
 from scheduling.admin import words
 from scheduling.admin.job_form import OWN_FIELDS, JobForm, RunForm
-from scheduling.admin.pages import Button, ServiceAdmin, username
+from scheduling.admin.pages import Button, ServiceAdmin
 from scheduling.admin.tasks import tasks_url
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField, SchedulingError
@@ -43,7 +44,7 @@ _COLUMN_NEEDS = {
 
 
 def _set_enabled(job_admin: "JobAdmin", request: HttpRequest, job: Job, *, enabled: bool) -> str:
-    update_job(job_id=job.pk, now=database_now(), by=username(request), enabled=enabled)
+    update_job(job_id=job.pk, now=database_now(), by=actor_of(request), enabled=enabled)
     job_admin.log_change(request, job, [{"changed": {"fields": ["enabled"]}}])
     return (
         _("The job is enabled.")
@@ -79,7 +80,7 @@ class JobAdmin(ServiceAdmin):
             label=gettext_lazy("Enable"),
             icon="play_circle",
             press=_enable,
-            permission="scheduling.change_job",
+            permission="scheduling.switch_job",
             is_shown=lambda job: not job.enabled,
         ),
         Button(
@@ -87,7 +88,7 @@ class JobAdmin(ServiceAdmin):
             label=gettext_lazy("Disable"),
             icon="pause_circle",
             press=_disable,
-            permission="scheduling.change_job",
+            permission="scheduling.switch_job",
             is_shown=lambda job: job.enabled,
         ),
     )
@@ -155,8 +156,8 @@ class JobAdmin(ServiceAdmin):
     def save_by_service(self, request: HttpRequest, obj: Job, form: Any, *, change: bool) -> Job:
         fields = form.service_fields()
         if change:
-            return update_job(job_id=obj.pk, now=database_now(), by=username(request), **fields)
-        return create_job(by=username(request), **fields)
+            return update_job(job_id=obj.pk, now=database_now(), by=actor_of(request), **fields)
+        return create_job(by=actor_of(request), **fields)
 
     # --- list -----------------------------------------------------------------------------------------
 
@@ -280,7 +281,7 @@ class JobAdmin(ServiceAdmin):
 
     def _run(self, request: HttpRequest, job: Job, form: RunForm) -> Task | None:
         try:
-            return trigger_job(job=job, now=database_now(), by=username(request), **form.cleaned_data)
+            return trigger_job(job=job, now=database_now(), by=actor_of(request), **form.cleaned_data)
         except InvalidField as error:
             for name, message in error.errors.items():
                 form.add_error(name if name in form.fields else None, message)
@@ -301,11 +302,14 @@ class JobAdmin(ServiceAdmin):
         return [str(job) for job in objs], {}, lacking, []
 
     def delete_model(self, request: HttpRequest, obj: Job) -> None:
-        archive_job(job_id=obj.pk, now=database_now())
+        archive_job(job_id=obj.pk, now=database_now(), by=actor_of(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         for job in queryset:
-            archive_job(job_id=job.pk, now=database_now())
+            archive_job(job_id=job.pk, now=database_now(), by=actor_of(request))
+
+    def has_switch_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("scheduling.switch_job")
 
     # --- actions on several ---------------------------------------------------------------------------
 
@@ -326,7 +330,7 @@ class JobAdmin(ServiceAdmin):
         started = 0
         for job in queryset:
             try:
-                trigger_job(job=job, now=database_now(), by=username(request))
+                trigger_job(job=job, now=database_now(), by=actor_of(request))
                 started += 1
             except SchedulingError as error:
                 self.message_user(request, f"{job}: {error}", messages.ERROR)
@@ -335,12 +339,12 @@ class JobAdmin(ServiceAdmin):
             self.message_user(request, text % {"n": started}, messages.SUCCESS)
         return None
 
-    @admin.action(description=gettext_lazy("Enable"), permissions=["change"])
+    @admin.action(description=gettext_lazy("Enable"), permissions=["switch"])
     def enable_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         for job in queryset:
             _enable(self, request, job)
 
-    @admin.action(description=gettext_lazy("Disable"), permissions=["change"])
+    @admin.action(description=gettext_lazy("Disable"), permissions=["switch"])
     def disable_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         for job in queryset:
             _disable(self, request, job)

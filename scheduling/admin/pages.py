@@ -294,10 +294,5 @@ class ServiceAdmin(Admin):
         return super().response_add(request, obj, post_url_continue)
 
 
-def username(request: HttpRequest) -> str:
-    """Return the name that is written down as the one who did it."""
-    return str(request.user.get_username())
-
-
 def _may(request: HttpRequest, permission: str) -> bool:
     return bool(getattr(request.user, "has_perm", lambda _: False)(permission))

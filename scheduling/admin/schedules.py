@@ -22,6 +22,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from access.callers import actor_of
 from scheduling.admin import words
 from scheduling.admin.pages import Button, ServiceAdmin, ServiceForm
 from scheduling.admin.tasks import tasks_url
@@ -100,7 +101,9 @@ class ScheduleForm(ServiceForm):
 def _set_status(
     schedule_admin: "ScheduleAdmin", request: HttpRequest, schedule: Schedule, status: str
 ) -> str:
-    changed = update_schedule(schedule_id=schedule.pk, now=database_now(), status=status)
+    changed = update_schedule(
+        schedule_id=schedule.pk, now=database_now(), by=actor_of(request), status=status
+    )
     schedule_admin.log_change(request, schedule, [{"changed": {"fields": ["status"]}}])
     return _("The schedule is now: %(status)s.") % {"status": changed.get_status_display()}
 
@@ -141,7 +144,7 @@ class ScheduleAdmin(ServiceAdmin):
             label=gettext_lazy("Enable"),
             icon="play_circle",
             press=_enable,
-            permission="scheduling.change_schedule",
+            permission="scheduling.switch_schedule",
             is_shown=lambda schedule: schedule.status != ScheduleStatus.ENABLED,
         ),
         Button(
@@ -149,7 +152,7 @@ class ScheduleAdmin(ServiceAdmin):
             label=gettext_lazy("Disable"),
             icon="pause_circle",
             press=_disable,
-            permission="scheduling.change_schedule",
+            permission="scheduling.switch_schedule",
             is_shown=lambda schedule: schedule.status != ScheduleStatus.DISABLED,
         ),
     )
@@ -178,9 +181,11 @@ class ScheduleAdmin(ServiceAdmin):
             if not change or name in form.changed_data
         }
         if change:
-            return update_schedule(schedule_id=obj.pk, now=database_now(), **fields) if fields else obj
+            if not fields:
+                return obj
+            return update_schedule(schedule_id=obj.pk, now=database_now(), by=actor_of(request), **fields)
         job = Job.objects.present().get(pk=form.cleaned_data["job"].pk)
-        return create_schedule(job=job, now=database_now(), **fields)
+        return create_schedule(job=job, now=database_now(), by=actor_of(request), **fields)
 
     @admin.display(description=gettext_lazy("schedule"))
     def when(self, schedule: Schedule) -> SafeString:
@@ -238,8 +243,8 @@ class ScheduleAdmin(ServiceAdmin):
         return [str(schedule) for schedule in objs], {}, lacking, []
 
     def delete_model(self, request: HttpRequest, obj: Schedule) -> None:
-        archive_schedule(schedule_id=obj.pk, now=database_now())
+        archive_schedule(schedule_id=obj.pk, now=database_now(), by=actor_of(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
         for schedule in queryset:
-            archive_schedule(schedule_id=schedule.pk, now=database_now())
+            archive_schedule(schedule_id=schedule.pk, now=database_now(), by=actor_of(request))

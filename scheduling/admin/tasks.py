@@ -15,8 +15,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, DropdownFilter
 
+from access.callers import actor_of
 from scheduling.admin import words
-from scheduling.admin.pages import Button, ReadOnlyAdmin, username
+from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.clock import database_now
 from scheduling.models import Job, Task, TaskInstance
 from scheduling.services import manual
@@ -54,7 +55,7 @@ class RecentFilter(DropdownFilter):  # type: ignore[misc]
 
 
 def _cancel(task_admin: Any, request: HttpRequest, task: Task) -> str:
-    cancelled = manual.cancel(task_id=task.pk, now=database_now(), by=username(request))
+    cancelled = manual.cancel(task_id=task.pk, now=database_now(), by=actor_of(request))
     task_admin.log_change(request, task, "cancel")
     if cancelled.status in TASK_TERMINAL:
         return _("The task is cancelled.")
@@ -62,7 +63,7 @@ def _cancel(task_admin: Any, request: HttpRequest, task: Task) -> str:
 
 
 def _retry(task_admin: Any, request: HttpRequest, task: Task) -> str:
-    manual.retry(task_id=task.pk, now=database_now(), by=username(request))
+    manual.retry(task_id=task.pk, now=database_now(), by=actor_of(request))
     task_admin.log_change(request, task, "retry")
     return _("The task waits for a new attempt.")
 

@@ -1,6 +1,6 @@
 """REST of task instances: what attempts did, and attempts that are driven by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -16,11 +16,12 @@ from rest_framework.response import Response
 from agents.models import Agent
 from agents.protocol.messages import AttemptMetrics
 from rest.fields import AnyJsonField, IdField, NumberField, TextField, WholeNumberField
+from rest.permissions import authority_for, seen
 from rest.serializers import NoBody, RequestSerializer
-from rest.views import ResourceViewSet, Rows
+from rest.views import Json, ResourceViewSet
 from scheduling.api import filters
 from scheduling.api.logs import JSONLinesRenderer, PlainTextRenderer, log_response, read_log_request
-from scheduling.api.views import known
+from scheduling.api.views import ANY_AGENT, ANY_TASK, known
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
 from scheduling.models import Task, TaskInstance
@@ -113,6 +114,18 @@ class CompleteRequest(InstanceUpdateRequest):
 class TaskInstanceViewSet(ResourceViewSet):
     """Attempts of tasks."""
 
+    resource = "scheduling.taskinstance"
+    namespace_path = "job__namespace"
+    needs: ClassVar[Mapping[str, str]] = {
+        "start": "scheduling.change_taskinstance",
+        "complete": "scheduling.change_taskinstance",
+        "cancel": "scheduling.change_taskinstance",
+        "of_task": "scheduling.view_taskinstance",
+        "of_agent": "scheduling.view_taskinstance",
+        "with_status": "scheduling.view_taskinstance",
+    }
+    parents = {"task_id": ANY_TASK, "agent_id": ANY_AGENT}
+    agent_actions = frozenset({"list", "query", "retrieve", "partial_update", "start", "complete"})
     table = filters.INSTANCES
     entity_serializer = TaskInstanceSerializer
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {
@@ -123,8 +136,11 @@ class TaskInstanceViewSet(ResourceViewSet):
         "cancel": NoBody,
     }
 
-    def get_queryset(self) -> QuerySet[TaskInstance]:
+    def rows(self) -> QuerySet[TaskInstance]:
         return TaskInstance.objects.all()
+
+    def rows_of_agent(self, agent: Agent) -> QuerySet[TaskInstance]:
+        return self.rows().filter(agent=agent)
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {"outputs": {}, **super().get_serializer_context()}
@@ -132,10 +148,10 @@ class TaskInstanceViewSet(ResourceViewSet):
     def represent(self, entity: TaskInstance) -> Any:
         return self._with_output([entity], limit=OUTPUT_BYTES)[0]
 
-    def represent_many(self, entities: Sequence[TaskInstance]) -> Rows:
+    def represent_many(self, entities: Sequence[TaskInstance]) -> Json:
         return self._with_output(entities, limit=OUTPUT_BYTES_IN_LISTS)
 
-    def _with_output(self, entities: Sequence[TaskInstance], *, limit: int) -> Rows:
+    def _with_output(self, entities: Sequence[TaskInstance], *, limit: int) -> Json:
         """Return attempts with the beginnings of their output, which take one statement more."""
         outputs = read_beginnings([instance.pk for instance in entities], limit=limit)
         context = {**self.get_serializer_context(), "outputs": outputs}
@@ -143,34 +159,44 @@ class TaskInstanceViewSet(ResourceViewSet):
 
     def perform_create(self, data: dict[str, Any]) -> TaskInstance:
         agent_id = _known_agent(data.get("agent_id"))
-        try:
-            return by_hand.create_attempt(task_id=data["task_id"], agent_id=agent_id, now=database_now())
-        except Task.DoesNotExist as error:
-            raise InvalidField({"task_id": str(_("There is no such task."))}) from error
+        task_id = data["task_id"]
+        seen_tasks = seen(
+            Task.objects.all(),
+            authority=authority_for(self.request),
+            permission="scheduling.view_task",
+            namespace_path="namespace",
+        )
+        namespace = seen_tasks.filter(pk=task_id).values_list("namespace", flat=True).first()
+        if namespace is None:
+            raise InvalidField({"task_id": str(_("There is no such task."))})
+        self.authorize("scheduling.add_taskinstance", namespace)
+        return by_hand.create_attempt(task_id=task_id, agent_id=agent_id, now=database_now(), by=self.actor)
 
     def perform_update(self, entity: TaskInstance, data: dict[str, Any]) -> TaskInstance:
-        return by_hand.update_attempt(instance_id=entity.pk, now=database_now(), **data)
+        return by_hand.update_attempt(instance_id=entity.pk, now=database_now(), by=self.actor, **data)
 
     def perform_destroy(self, entity: TaskInstance) -> None:
-        by_hand.delete_attempt(instance_id=entity.pk)
+        by_hand.delete_attempt(instance_id=entity.pk, by=self.actor)
 
     def start(self, request: Request, pk: str) -> Response:
         """Note that the attempt's command was started."""
         agent_id = _known_agent(self._body_for(pk).get("agent_id"))
-        instance = by_hand.start_attempt(instance_id=_id(pk), agent_id=agent_id, now=database_now())
+        instance = by_hand.start_attempt(
+            instance_id=_id(pk), agent_id=agent_id, now=database_now(), by=self.actor
+        )
         return Response(self.represent(instance))
 
     def complete(self, request: Request, pk: str) -> Response:
         """Note how the attempt ended; a non-zero `exit_code` is a failure."""
         data = self._body_for(pk)
-        instance = by_hand.complete_attempt(instance_id=_id(pk), now=database_now(), **data)
+        instance = by_hand.complete_attempt(instance_id=_id(pk), now=database_now(), by=self.actor, **data)
         return Response(self.represent(instance))
 
     def cancel(self, request: Request, pk: str) -> Response:
         """Cancel the attempt and its task; if the command runs on an agent, that is killed."""
         self._body_for(pk)
         return Response(
-            self.represent(by_hand.cancel_attempt(instance_id=_id(pk), now=database_now(), by=self.who))
+            self.represent(by_hand.cancel_attempt(instance_id=_id(pk), now=database_now(), by=self.actor))
         )
 
     def of_task(self, request: Request, task_id: int) -> Response:
@@ -191,12 +217,11 @@ class TaskInstanceViewSet(ResourceViewSet):
         return self.read_body()
 
 
-class InstanceLogsViewSet(ResourceViewSet):
+class InstanceLogsViewSet(TaskInstanceViewSet):
     """The output of one attempt."""
 
-    table = filters.INSTANCES
-    entity_serializer = TaskInstanceSerializer
-    request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {}
+    needs: ClassVar[Mapping[str, str]] = {"logs": "scheduling.view_taskinstance"}
+    agent_actions = frozenset({"logs"})
     renderer_classes = [JSONLinesRenderer, PlainTextRenderer, JSONRenderer]
 
     @extend_schema(
@@ -211,7 +236,7 @@ class InstanceLogsViewSet(ResourceViewSet):
     def logs(self, request: Request, pk: str) -> HttpResponseBase:
         """Read what the attempt printed: `text/plain` when asked for, else JSON lines."""
         wanted = read_log_request(request.query_params)
-        instance = TaskInstance.objects.get(pk=pk)
+        instance = self.get_queryset().get(pk=pk)
         renderer = request.accepted_renderer
         return log_response(instance, wanted, as_text=isinstance(renderer, PlainTextRenderer))
 

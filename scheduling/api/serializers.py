@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -19,6 +20,7 @@ from rest.fields import (
     WholeNumberField,
 )
 from rest.kinds import BadValue, read_integer
+from rest.permissions import authority_for, seen
 from rest.serializers import RequestSerializer
 from scheduling.environment import environment_problem
 from scheduling.models import Job, Schedule, ScheduleKind, ScheduleStatus, Task
@@ -131,7 +133,7 @@ class ScheduleSerializer(serializers.ModelSerializer[Schedule]):
 
 @extend_schema_field({"type": "integer"})
 class JobIdField(serializers.Field[Job, Any, Any, Any]):
-    """The id of a job; its value is the job, where it exists and is not archived."""
+    """The id of a job; its value is the job, where the caller sees it and it is not archived."""
 
     default_error_messages: ClassVar[dict[str, Any]] = {"does_not_exist": _("There is no such job.")}
 
@@ -140,7 +142,7 @@ class JobIdField(serializers.Field[Job, Any, Any, Any]):
 
     def to_internal_value(self, data: Any) -> Job:
         try:
-            job: Job | None = Job.objects.present().filter(pk=read_integer(data)).first()
+            job: Job | None = self._seen_jobs().filter(pk=read_integer(data)).first()
         except BadValue as error:
             raise ValidationError(str(error), "invalid") from error
         if job is None:
@@ -149,6 +151,15 @@ class JobIdField(serializers.Field[Job, Any, Any, Any]):
 
     def to_representation(self, value: Job) -> Any:
         return value.pk
+
+    def _seen_jobs(self) -> QuerySet[Job]:
+        authority = authority_for(self.context["request"])
+        return seen(
+            Job.objects.present(),
+            authority=authority,
+            permission="scheduling.view_job",
+            namespace_path="namespace",
+        )
 
 
 def check_timezone(value: str) -> None:

@@ -9,8 +9,10 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from agents.models import Agent
 from rest.idempotency import idempotent
 from rest.kinds import BadValue
+from rest.permissions import ANYBODY, Rows
 from rest.serializers import NoBody
 from rest.views import ResourceViewSet
 from scheduling.api import filters
@@ -34,6 +36,11 @@ from scheduling.preview import next_fire_times
 from scheduling.recurrence import Recurrence, RecurrenceError, describe, validate
 from scheduling.services import definitions, manual
 
+# Archived ones too: their history stays readable.
+ANY_JOB = Rows(Job.objects.all, "namespace", "scheduling.view_job")
+ANY_TASK = Rows(Task.objects.all, "namespace", "scheduling.view_task")
+ANY_AGENT = Rows(Agent.objects.all, None, "agents.view_agent")
+
 
 def known(status: str, kind: Any) -> str:
     """Return a status from a path; raise NotFound for one that does not exist."""
@@ -46,6 +53,14 @@ def known(status: str, kind: Any) -> str:
 class JobViewSet(ResourceViewSet):
     """What to run."""
 
+    resource = "scheduling.job"
+    namespace_path = "namespace"
+    needs = {
+        "enable": "scheduling.switch_job",
+        "disable": "scheduling.switch_job",
+        "trigger": "scheduling.add_task",
+        "in_namespace": "scheduling.view_job",
+    }
     table = filters.JOBS
     entity_serializer = JobSerializer
     request_serializers = {
@@ -54,17 +69,20 @@ class JobViewSet(ResourceViewSet):
         "trigger": TriggerRequest,
     }
 
-    def get_queryset(self) -> QuerySet[Job]:
+    def rows(self) -> QuerySet[Job]:
         return Job.objects.present()
 
     def perform_create(self, data: dict[str, Any]) -> Job:
-        return definitions.create_job(by=self.who, **data)
+        self.authorize("scheduling.add_job", data["namespace"])
+        return definitions.create_job(by=self.actor, **data)
 
     def perform_update(self, entity: Job, data: dict[str, Any]) -> Job:
-        return definitions.update_job(job_id=entity.pk, now=database_now(), by=self.who, **data)
+        if "namespace" in data:
+            self.authorize("scheduling.change_job", data["namespace"])
+        return definitions.update_job(job_id=entity.pk, now=database_now(), by=self.actor, **data)
 
     def perform_destroy(self, entity: Job) -> None:
-        definitions.archive_job(job_id=entity.pk, now=database_now())
+        definitions.archive_job(job_id=entity.pk, now=database_now(), by=self.actor)
 
     def enable(self, request: Request, pk: int) -> Response:
         """Let schedules run the job."""
@@ -79,24 +97,31 @@ class JobViewSet(ResourceViewSet):
     def trigger(self, request: Request, pk: int) -> Response:
         """Run the job once, now or at `scheduled_at`."""
         job = self.get_queryset().get(pk=pk)
-        task = manual.trigger_job(job=job, now=database_now(), by=self.who, **self.read_body())
+        task = manual.trigger_job(job=job, now=database_now(), by=self.actor, **self.read_body())
         return Response(TaskSerializer(task).data, status=201)
 
     def in_namespace(self, request: Request, namespace: str) -> Response:
         """List the jobs of one namespace."""
-        if "\x00" in namespace:
-            raise NotFound
         return self.array(self.get_queryset().filter(namespace=namespace))
 
     def _set_enabled(self, pk: int, *, enabled: bool) -> Response:
         self.read_body()
-        job = definitions.update_job(job_id=pk, now=database_now(), by=self.who, enabled=enabled)
+        job = definitions.update_job(job_id=pk, now=database_now(), by=self.actor, enabled=enabled)
         return Response(self.represent(job))
 
 
 class ScheduleViewSet(ResourceViewSet):
     """When jobs run."""
 
+    resource = "scheduling.schedule"
+    namespace_path = "job__namespace"
+    needs = {
+        "enable": "scheduling.switch_schedule",
+        "disable": "scheduling.switch_schedule",
+        "of_job": "scheduling.view_schedule",
+        "preview": ANYBODY,
+    }
+    parents = {"job_id": ANY_JOB}
     table = filters.SCHEDULES
     entity_serializer = ScheduleSerializer
     request_serializers = {
@@ -105,27 +130,30 @@ class ScheduleViewSet(ResourceViewSet):
         "preview": PreviewRequest,
     }
 
-    def get_queryset(self) -> QuerySet[Schedule]:
+    def rows(self) -> QuerySet[Schedule]:
         return Schedule.objects.present()
 
     def perform_create(self, data: dict[str, Any]) -> Schedule:
-        return definitions.create_schedule(now=database_now(), **data)
+        self.authorize("scheduling.add_schedule", data["job"].namespace)
+        return definitions.create_schedule(now=database_now(), by=self.actor, **data)
 
     def perform_update(self, entity: Schedule, data: dict[str, Any]) -> Schedule:
-        return definitions.update_schedule(schedule_id=entity.pk, now=database_now(), **data)
+        return definitions.update_schedule(schedule_id=entity.pk, now=database_now(), by=self.actor, **data)
 
     def perform_destroy(self, entity: Schedule) -> None:
-        definitions.archive_schedule(schedule_id=entity.pk, now=database_now())
+        definitions.archive_schedule(schedule_id=entity.pk, now=database_now(), by=self.actor)
 
     def enable(self, request: Request, pk: int) -> Response:
         """Plan the schedule's instants from now on."""
         self.read_body()
-        return Response(self.represent(definitions.enable_schedule(schedule_id=pk, now=database_now())))
+        schedule = definitions.enable_schedule(schedule_id=pk, now=database_now(), by=self.actor)
+        return Response(self.represent(schedule))
 
     def disable(self, request: Request, pk: int) -> Response:
         """Plan no further instants."""
         self.read_body()
-        return Response(self.represent(definitions.disable_schedule(schedule_id=pk, now=database_now())))
+        schedule = definitions.disable_schedule(schedule_id=pk, now=database_now(), by=self.actor)
+        return Response(self.represent(schedule))
 
     def of_job(self, request: Request, job_id: int) -> Response:
         """List the schedules of one job."""
@@ -161,31 +189,42 @@ class ScheduleViewSet(ResourceViewSet):
 class TaskViewSet(ResourceViewSet):
     """Planned instants of jobs, and what became of them."""
 
+    resource = "scheduling.task"
+    namespace_path = "namespace"
+    needs = {
+        "retry": "scheduling.change_task",
+        "cancel": "scheduling.change_task",
+        "of_job": "scheduling.view_task",
+        "of_agent": "scheduling.view_task",
+        "with_status": "scheduling.view_task",
+    }
+    parents = {"job_id": ANY_JOB, "agent_id": ANY_AGENT}
     table = filters.TASKS
     entity_serializer = TaskSerializer
     request_serializers = {"create": TaskRequest, "partial_update": TaskUpdateRequest, "retry": NoBody}
 
-    def get_queryset(self) -> QuerySet[Task]:
+    def rows(self) -> QuerySet[Task]:
         return Task.objects.all()
 
     def perform_create(self, data: dict[str, Any]) -> Task:
-        return manual.trigger_job(now=database_now(), by=self.who, **data)
+        self.authorize("scheduling.add_task", data["job"].namespace)
+        return manual.trigger_job(now=database_now(), by=self.actor, **data)
 
     def perform_update(self, entity: Task, data: dict[str, Any]) -> Task:
-        return manual.update_task(task_id=entity.pk, now=database_now(), **data)
+        return manual.update_task(task_id=entity.pk, now=database_now(), by=self.actor, **data)
 
     def perform_destroy(self, entity: Task) -> None:
-        manual.delete_task(task_id=entity.pk)
+        manual.delete_task(task_id=entity.pk, by=self.actor)
 
     def retry(self, request: Request, pk: int) -> Response:
         """Start a failed or cancelled task anew, with a new attempt."""
         self.read_body()
-        return Response(self.represent(manual.retry(task_id=pk, now=database_now(), by=self.who)))
+        return Response(self.represent(manual.retry(task_id=pk, now=database_now(), by=self.actor)))
 
     def cancel(self, request: Request, pk: int) -> Response:
         """Cancel a task that has not ended; if its command runs, that is killed."""
         self.read_body()
-        return Response(self.represent(manual.cancel(task_id=pk, now=database_now(), by=self.who)))
+        return Response(self.represent(manual.cancel(task_id=pk, now=database_now(), by=self.actor)))
 
     def of_job(self, request: Request, job_id: int) -> Response:
         """List the tasks of one job."""

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from django.db import transaction
 
+from access import audit
+from access.actors import SYSTEM, Actor
 from scheduling.attempts import Attempt, Change, ReportedFact, decide, end
 from scheduling.errors import InvalidField, InvalidState, JobAtLimit
 from scheduling.models import Job, Task, TaskInstance
@@ -27,9 +29,22 @@ from scheduling.states import (
 
 STARTABLE: Final = (InstanceStatus.PENDING, InstanceStatus.DISPATCHED)
 LEASE_RESERVE_SECS: Final = 60
+_AUDITED: Final = (
+    "task_id",
+    "agent_id",
+    "attempt",
+    "status",
+    "cancel_requested_at",
+    "exit_code",
+    "result",
+    "error_message",
+    "metrics",
+)
 
 
-def create_attempt(*, task_id: int, agent_id: uuid.UUID | None, now: datetime) -> TaskInstance:
+def create_attempt(
+    *, task_id: int, agent_id: uuid.UUID | None, now: datetime, by: Actor = SYSTEM
+) -> TaskInstance:
     """Begin an attempt of a waiting task, for `agent_id` or nobody yet, and return it.
 
     Locks task and, where it is limited, the job. Raises InvalidState for a task that does not wait,
@@ -44,10 +59,17 @@ def create_attempt(*, task_id: int, agent_id: uuid.UUID | None, now: datetime) -
         assignment = Assignment(task_id=task_id, agent_id=agent_id, place=_free_place(task.job_id))
         (begun,) = lifecycle.begin_attempts([assignment], now=now, lease_secs=_lease_secs(task))
         TaskInstance.objects.filter(pk=begun.instance_id).update(by_hand=True)
-        return TaskInstance.objects.get(pk=begun.instance_id)
+        instance = TaskInstance.objects.get(pk=begun.instance_id)
+        after = audit.snapshot(instance, _AUDITED)
+        audit.record(
+            by=by, action="task_instance.create", subject=instance, namespace=task.namespace, after=after
+        )
+        return instance
 
 
-def start_attempt(*, instance_id: uuid.UUID, agent_id: uuid.UUID | None, now: datetime) -> TaskInstance:
+def start_attempt(
+    *, instance_id: uuid.UUID, agent_id: uuid.UUID | None, now: datetime, by: Actor = SYSTEM
+) -> TaskInstance:
     """Note that an attempt's command was started, on `agent_id` where that was open; return the attempt.
 
     Raises InvalidState, InvalidField for another agent than the attempt's, TaskInstance.DoesNotExist.
@@ -64,13 +86,14 @@ def start_attempt(*, instance_id: uuid.UUID, agent_id: uuid.UUID | None, now: da
             until = now + timedelta(seconds=_lease_secs(instance.task))
             TaskInstance.objects.filter(pk=instance_id).update(lease_expires_at=until)
         _report(instance_id, InstanceStatus.RUNNING, now=now)
-        return TaskInstance.objects.get(pk=instance_id)
+        return _changed(instance, "task_instance.start", by=by)
 
 
 def complete_attempt(
     *,
     instance_id: uuid.UUID,
     now: datetime,
+    by: Actor = SYSTEM,
     exit_code: int | None = None,
     result: Any = None,
     error_message: str = "",
@@ -97,10 +120,12 @@ def complete_attempt(
             error_message=error_message,
             metrics=metrics or {},
         )
-        return TaskInstance.objects.get(pk=instance_id)
+        return _changed(instance, "task_instance.complete", by=by)
 
 
-def update_attempt(*, instance_id: uuid.UUID, now: datetime, **fields: Any) -> TaskInstance:
+def update_attempt(
+    *, instance_id: uuid.UUID, now: datetime, by: Actor = SYSTEM, **fields: Any
+) -> TaskInstance:
     """Set `result`, `error_message` or `metrics` of an attempt that has not ended, and return it.
 
     Raises InvalidState, TaskInstance.DoesNotExist.
@@ -111,10 +136,10 @@ def update_attempt(*, instance_id: uuid.UUID, now: datetime, **fields: Any) -> T
             raise InvalidState(action="change this attempt", current=instance.status, allowed=INSTANCE_LIVE)
         if fields:
             TaskInstance.objects.filter(pk=instance_id).update(**fields, updated_at=now)
-        return TaskInstance.objects.get(pk=instance_id)
+        return _changed(instance, "task_instance.update", by=by)
 
 
-def cancel_attempt(*, instance_id: uuid.UUID, now: datetime, by: str = "") -> TaskInstance:
+def cancel_attempt(*, instance_id: uuid.UUID, now: datetime, by: Actor = SYSTEM) -> TaskInstance:
     """Cancel an attempt, and with it its task; return the attempt.
 
     One that an agent runs is cancelled when the agent says that it stopped. Raises InvalidState for one that
@@ -124,10 +149,10 @@ def cancel_attempt(*, instance_id: uuid.UUID, now: datetime, by: str = "") -> Ta
         instance = _locked(instance_id)
         if instance.status not in INSTANCE_LIVE:
             raise InvalidState(action="cancel this attempt", current=instance.status, allowed=INSTANCE_LIVE)
-        reason = f"cancelled by {by}" if by else "cancelled"
+        reason = f"cancelled by {by.name}" if by.name else "cancelled"
         lifecycle.cancel_task(task_id=instance.task_id, now=now, reason=reason)
         end_cancelled_by_hand(task_id=instance.task_id, now=now)
-        return TaskInstance.objects.get(pk=instance_id)
+        return _changed(instance, "task_instance.cancel", by=by)
 
 
 def end_cancelled_by_hand(*, task_id: int, now: datetime) -> None:
@@ -139,7 +164,7 @@ def end_cancelled_by_hand(*, task_id: int, now: datetime) -> None:
         _report(instance_id, InstanceStatus.CANCELLED, now=now)
 
 
-def delete_attempt(*, instance_id: uuid.UUID) -> None:
+def delete_attempt(*, instance_id: uuid.UUID, by: Actor = SYSTEM) -> None:
     """Delete an attempt that ended, with its output. Raises InvalidState, TaskInstance.DoesNotExist."""
     with transaction.atomic():
         instance = _locked(instance_id)
@@ -147,6 +172,14 @@ def delete_attempt(*, instance_id: uuid.UUID) -> None:
             raise InvalidState(
                 action="delete this attempt", current=instance.status, allowed=INSTANCE_TERMINAL
             )
+        before = audit.snapshot(instance, _AUDITED)
+        audit.record(
+            by=by,
+            action="task_instance.delete",
+            subject=instance,
+            namespace=instance.task.namespace,
+            before=before,
+        )
         instance.delete()
 
 
@@ -173,6 +206,20 @@ def requeue_attempts_of(*, agent_id: uuid.UUID, now: datetime, reason: str) -> i
 
     lifecycle.transition_attempts(live, now=now, decision=lose)
     return len(live)
+
+
+def _changed(instance: TaskInstance, action: str, *, by: Actor) -> TaskInstance:
+    """Return the attempt as it is now, and record what became of it since `instance` was read."""
+    changed = TaskInstance.objects.get(pk=instance.pk)
+    audit.record(
+        by=by,
+        action=action,
+        subject=changed,
+        namespace=instance.task.namespace,
+        before=audit.snapshot(instance, _AUDITED),
+        after=audit.snapshot(changed, _AUDITED),
+    )
+    return changed
 
 
 def _report(instance_id: uuid.UUID, status: InstanceStatus, *, now: datetime, **facts: Any) -> None:

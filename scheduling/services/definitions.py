@@ -9,6 +9,8 @@ from typing import Any, Final
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from access import audit
+from access.actors import SYSTEM, Actor
 from scheduling import hints
 from scheduling.environment import environment_problem
 from scheduling.errors import AlreadyExists, InvalidField, InvalidState
@@ -24,19 +26,36 @@ _JOB_FIELDS: Final = frozenset(
     {"namespace", "name", "description", "command", "environment", "config", "enabled", "tags"}
 )
 SUPPORTED_KINDS: Final = (ScheduleKind.CRON, ScheduleKind.INTERVAL, ScheduleKind.ONCE)
+_AUDITED_OF_SCHEDULE: Final = (
+    "name",
+    "description",
+    "kind",
+    "cron_expression",
+    "interval_secs",
+    "timezone",
+    "start_time",
+    "end_time",
+    "max_count",
+    "jitter_secs",
+    "status",
+)
 _RECURRENCE_FIELDS: Final = ("kind", "cron_expression", "interval_secs", "timezone", "start_time", "end_time")
 
 
-def create_job(*, by: str = "", **fields: Any) -> Job:
+def create_job(*, by: Actor = SYSTEM, **fields: Any) -> Job:
     """Create and return a job; `fields` are those of the REST entity.
 
     Raises InvalidField with a message for each bad field, AlreadyExists where the name is taken.
     """
-    job = Job(created_by=by)
-    return _save_job(job, fields, by=by)
+    job = Job(created_by=by.name)
+    with transaction.atomic():
+        job = _save_job(job, fields, by=by)
+        after = audit.snapshot(job, _JOB_FIELDS)
+        audit.record(by=by, action="job.create", subject=job, namespace=job.namespace, after=after)
+        return job
 
 
-def update_job(*, job_id: int, now: datetime, by: str = "", **fields: Any) -> Job:
+def update_job(*, job_id: int, now: datetime, by: Actor = SYSTEM, **fields: Any) -> Job:
     """Change the given fields of a job, and those of `config` one by one, and return it.
 
     Tasks that are planned already keep the configuration they were planned with; disabling cancels those
@@ -44,16 +63,22 @@ def update_job(*, job_id: int, now: datetime, by: str = "", **fields: Any) -> Jo
     """
     with transaction.atomic():
         job = Job.objects.present().select_for_update().get(pk=job_id)
+        before = audit.snapshot(job, _JOB_FIELDS)
         if isinstance(fields.get("config"), Mapping):
             fields["config"] = {**job.config, **fields["config"]}
-        was_enabled = job.enabled
         job = _save_job(job, fields, by=by)
-        if was_enabled and not job.enabled:
+        if before["enabled"] and not job.enabled:
             lifecycle.skip_disabled_tasks(job_id=job.pk, now=now)
+        after = audit.snapshot(job, _JOB_FIELDS)
+        # Of a job that moves, both namespaces are told.
+        for namespace in {before["namespace"], job.namespace}:
+            audit.record(
+                by=by, action="job.update", subject=job, namespace=namespace, before=before, after=after
+            )
         return job
 
 
-def archive_job(*, job_id: int, now: datetime) -> None:
+def archive_job(*, job_id: int, now: datetime, by: Actor = SYSTEM) -> None:
     """Take a job out of every list and stop its schedules; its history stays. Raises Job.DoesNotExist."""
     with transaction.atomic():
         job = Job.objects.present().select_for_update().get(pk=job_id)
@@ -62,29 +87,37 @@ def archive_job(*, job_id: int, now: datetime) -> None:
             archived_at=now, status=ScheduleStatus.DISABLED, next_run_at=None, updated_at=now
         )
         lifecycle.skip_disabled_tasks(job_id=job.pk, now=now, include_manual=True)
+        before = audit.snapshot(job, _JOB_FIELDS)
+        audit.record(by=by, action="job.delete", subject=job, namespace=job.namespace, before=before)
 
 
-def create_schedule(*, job: Job, now: datetime, **fields: Any) -> Schedule:
+def create_schedule(*, job: Job, now: datetime, by: Actor = SYSTEM, **fields: Any) -> Schedule:
     """Create and return a schedule of `job`, planned from `now` on. Raises InvalidField."""
     schedule = Schedule(job=job)
-    return _save_schedule(schedule, fields, now=now)
+    with transaction.atomic():
+        schedule = _save_schedule(schedule, fields, now=now)
+        _record_schedule(schedule, "schedule.create", by=by, after=_described(schedule))
+        return schedule
 
 
-def update_schedule(*, schedule_id: int, now: datetime, **fields: Any) -> Schedule:
+def update_schedule(*, schedule_id: int, now: datetime, by: Actor = SYSTEM, **fields: Any) -> Schedule:
     """Change the given fields of a schedule and plan anew from `now`; return it.
 
     Planned tasks that no agent has yet are withdrawn, so that the new times replace the old ones; those of
     the past stay. Locks the schedule. Raises InvalidField and Schedule.DoesNotExist.
     """
     with transaction.atomic():
-        schedule = Schedule.objects.present().select_for_update().get(pk=schedule_id)
-        return _save_schedule(schedule, fields, now=now)
+        schedule = _locked_schedule(schedule_id)
+        before = _described(schedule)
+        schedule = _save_schedule(schedule, fields, now=now)
+        _record_schedule(schedule, "schedule.update", by=by, before=before, after=_described(schedule))
+        return schedule
 
 
-def enable_schedule(*, schedule_id: int, now: datetime) -> Schedule:
+def enable_schedule(*, schedule_id: int, now: datetime, by: Actor = SYSTEM) -> Schedule:
     """Plan a schedule from `now` on; raise InvalidState where none of its instants is left."""
     with transaction.atomic():
-        schedule = update_schedule(schedule_id=schedule_id, now=now, status=ScheduleStatus.ENABLED)
+        schedule = update_schedule(schedule_id=schedule_id, now=now, by=by, status=ScheduleStatus.ENABLED)
         if schedule.status == ScheduleStatus.EXPIRED:
             raise InvalidState(
                 action="enable this schedule, which has no instant left",
@@ -94,15 +127,16 @@ def enable_schedule(*, schedule_id: int, now: datetime) -> Schedule:
         return schedule
 
 
-def disable_schedule(*, schedule_id: int, now: datetime) -> Schedule:
+def disable_schedule(*, schedule_id: int, now: datetime, by: Actor = SYSTEM) -> Schedule:
     """Plan nothing of a schedule any more; raise Schedule.DoesNotExist."""
-    return update_schedule(schedule_id=schedule_id, now=now, status=ScheduleStatus.DISABLED)
+    return update_schedule(schedule_id=schedule_id, now=now, by=by, status=ScheduleStatus.DISABLED)
 
 
-def archive_schedule(*, schedule_id: int, now: datetime) -> None:
+def archive_schedule(*, schedule_id: int, now: datetime, by: Actor = SYSTEM) -> None:
     """Delete a schedule, or where tasks refer to it, archive it. Raises Schedule.DoesNotExist."""
     with transaction.atomic():
-        schedule = Schedule.objects.present().select_for_update().get(pk=schedule_id)
+        schedule = _locked_schedule(schedule_id)
+        _record_schedule(schedule, "schedule.delete", by=by, before=_described(schedule))
         _withdraw_planned(schedule, now=now)
         if schedule.tasks.exists():
             Schedule.objects.filter(pk=schedule.pk).update(
@@ -159,11 +193,25 @@ def task_config_for(
     return effective_config(config=config, command=job.command)
 
 
+def _locked_schedule(schedule_id: int) -> Schedule:
+    schedules = Schedule.objects.present().select_related("job").select_for_update(of=("self",))
+    schedule: Schedule = schedules.get(pk=schedule_id)
+    return schedule
+
+
+def _described(schedule: Schedule) -> dict[str, Any]:
+    return {"job_id": schedule.job_id, **audit.snapshot(schedule, _AUDITED_OF_SCHEDULE)}
+
+
+def _record_schedule(schedule: Schedule, action: str, *, by: Actor, **fields: Any) -> None:
+    audit.record(by=by, action=action, subject=schedule, namespace=schedule.job.namespace, **fields)
+
+
 def _config_errors(error: TaskConfigError) -> dict[str, str]:
     return {f"config.{name}".rstrip("."): message for name, message in error.errors.items()}
 
 
-def _save_job(job: Job, fields: Mapping[str, Any], *, by: str) -> Job:
+def _save_job(job: Job, fields: Mapping[str, Any], *, by: Actor) -> Job:
     errors: dict[str, str] = dict.fromkeys(fields.keys() - _JOB_FIELDS, "unknown field")
     for name in fields.keys() & _JOB_FIELDS:
         setattr(job, name, fields[name])
@@ -185,11 +233,11 @@ def _save_job(job: Job, fields: Mapping[str, Any], *, by: str) -> Job:
     return _write_job(job, by=by)
 
 
-def _write_job(job: Job, *, by: str) -> Job:
+def _write_job(job: Job, *, by: Actor) -> Job:
     config = load_task_config(job.config)
     job.task_config = effective_config(config=job.config, command=job.command)
     job.max_concurrency = config.concurrency_limit
-    job.updated_by = by
+    job.updated_by = by.name
     try:
         with transaction.atomic():
             if job.pk is None:

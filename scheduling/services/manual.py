@@ -9,6 +9,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
+from access import audit
+from access.actors import SYSTEM, Actor
 from scheduling import hints
 from scheduling.environment import environment_problem
 from scheduling.errors import InvalidField, InvalidState, JobDisabled
@@ -20,13 +22,14 @@ from scheduling.task_config import load_task_config
 CANCELLABLE = tuple(status for status in TaskStatus if status not in TASK_TERMINAL)
 # Parameters travel to the agent in one frame, beside configuration and environment.
 MAX_PARAMETERS_BYTES: Final = 48 * 1024
+_AUDITED: Final = ("job_id", "status", "priority", "scheduled_at", "parameters", "environment", "config")
 
 
 def trigger_job(
     *,
     job: Job,
     now: datetime,
-    by: str = "",
+    by: Actor = SYSTEM,
     parameters: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     priority: int = 0,
@@ -45,27 +48,30 @@ def trigger_job(
     _refuse_bad_values(parameters=parameters, environment=environment, priority=priority)
     changes = {**(config or {}), **({} if max_retries is None else {"max_retries": max_retries})}
     task_config = definitions.task_config_for(job=job, changes=changes)
-    task = Task.objects.create(
-        job=job,
-        namespace=job.namespace,
-        route_id=_route_id(job, task_config) if changes else job.route_id,
-        priority=priority,
-        scheduled_at=scheduled_at or now,
-        due_at=scheduled_at or now,
-        parameters=dict(parameters or {}),
-        environment={**job.environment, **(environment or {})},
-        config=task_config,
-        max_retries=task_config["max_retries"],
-        created_by=by,
-    )
-    hints.tasks_became_claimable()
-    return task
+    with transaction.atomic():
+        task = Task.objects.create(
+            job=job,
+            namespace=job.namespace,
+            route_id=_route_id(job, task_config) if changes else job.route_id,
+            priority=priority,
+            scheduled_at=scheduled_at or now,
+            due_at=scheduled_at or now,
+            parameters=dict(parameters or {}),
+            environment={**job.environment, **(environment or {})},
+            config=task_config,
+            max_retries=task_config["max_retries"],
+            created_by=by.name,
+        )
+        _record(task, "task.create", by=by, after=_described(task))
+        hints.tasks_became_claimable()
+        return task
 
 
 def update_task(
     *,
     task_id: int,
     now: datetime,
+    by: Actor = SYSTEM,
     config: Mapping[str, Any] | None = None,
     max_retries: int | None = None,
     **fields: Any,
@@ -94,36 +100,54 @@ def update_task(
                 **fields, updated_at=now, lock_version=F("lock_version") + 1
             )
             hints.tasks_became_claimable()
-        return Task.objects.get(pk=task_id)
+        changed = Task.objects.get(pk=task_id)
+        _record(changed, "task.update", by=by, before=_described(task), after=_described(changed))
+        return changed
 
 
-def delete_task(*, task_id: int) -> None:
+def delete_task(*, task_id: int, by: Actor = SYSTEM) -> None:
     """Delete a task that ended, with its attempts and their output; raise InvalidState, Task.DoesNotExist."""
     with transaction.atomic():
         task = Task.objects.select_for_update().get(pk=task_id)
         if task.status not in TASK_TERMINAL:
             raise InvalidState(action="delete this task", current=task.status, allowed=TASK_TERMINAL)
+        _record(task, "task.delete", by=by, before=_described(task))
         task.delete()
 
 
-def cancel(*, task_id: int, now: datetime, by: str = "") -> Task:
+def cancel(*, task_id: int, now: datetime, by: Actor = SYSTEM) -> Task:
     """Cancel a task and return it; raise InvalidState where it ended already, Task.DoesNotExist."""
-    reason = f"cancelled by {by}" if by else "cancelled"
+    reason = f"cancelled by {by.name}" if by.name else "cancelled"
     with transaction.atomic():
         task = Task.objects.select_for_update().get(pk=task_id)
         if task.status in TASK_TERMINAL:
             raise InvalidState(action="cancel this task", current=task.status, allowed=CANCELLABLE)
         lifecycle.cancel_task(task_id=task_id, now=now, reason=reason)
         by_hand.end_cancelled_by_hand(task_id=task_id, now=now)
-        return Task.objects.get(pk=task_id)
+        cancelled = Task.objects.get(pk=task_id)
+        before, after = {"status": task.status}, {"status": cancelled.status, "reason": reason}
+        _record(cancelled, "task.cancel", by=by, before=before, after=after)
+        return cancelled
 
 
-def retry(*, task_id: int, now: datetime, by: str = "") -> Task:
+def retry(*, task_id: int, now: datetime, by: Actor = SYSTEM) -> Task:
     """Start a failed or cancelled task anew and return it; raise InvalidState, Task.DoesNotExist."""
-    if not lifecycle.retry_task(task_id=task_id, now=now, by=by):
-        task = Task.objects.get(pk=task_id)
-        raise InvalidState(action="retry this task", current=task.status, allowed=TASK_RETRYABLE)
-    return Task.objects.get(pk=task_id)
+    with transaction.atomic():
+        task = Task.objects.select_for_update().get(pk=task_id)
+        if not lifecycle.retry_task(task_id=task_id, now=now, by=by.name):
+            raise InvalidState(action="retry this task", current=task.status, allowed=TASK_RETRYABLE)
+        retried = Task.objects.get(pk=task_id)
+        before, after = {"status": task.status}, {"status": retried.status}
+        _record(retried, "task.retry", by=by, before=before, after=after)
+        return retried
+
+
+def _described(task: Task) -> dict[str, Any]:
+    return audit.snapshot(task, _AUDITED)
+
+
+def _record(task: Task, action: str, *, by: Actor, **fields: Any) -> None:
+    audit.record(by=by, action=action, subject=task, namespace=task.namespace, **fields)
 
 
 def _refuse_bad_values(

@@ -251,7 +251,7 @@ def test_cancel_ends_the_whole_tree_of_a_command_however_it_hides(installation):
     job = runaway("marker-of-the-cancelled")
     task = factories.task(job=job, now=database_now())
     until(lambda: len(oracle.processes_with("marker-of-the-cancelled")) >= 2, "the grandchild runs")
-    manual.cancel(task_id=task.pk, now=database_now(), by="ann")
+    manual.cancel(task_id=task.pk, now=database_now(), by=factories.ANN)
     quiesce([task.pk])
     task.refresh_from_db()
     (instance,) = attempts_of(job)

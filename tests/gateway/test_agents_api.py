@@ -254,8 +254,8 @@ def test_an_agent_sends_heartbeats_with_its_own_token_for_itself_only(anonymous)
     agent, other = factories.agent(), factories.agent()
     headers = {"authorization": f"Bearer {issue_token(agent=agent)}"}
     assert anonymous.post(f"{URL}/{agent.id}/heartbeat", {}, headers=headers).status_code == 200
-    assert anonymous.post(f"{URL}/{other.id}/heartbeat", {}, headers=headers).status_code == 403
-    assert anonymous.post(f"{URL}/query", {}, headers=headers).status_code == 401
+    assert anonymous.post(f"{URL}/{other.id}/heartbeat", {}, headers=headers).status_code == 404
+    assert anonymous.post(f"{URL}/query", {}, headers=headers).status_code == 403
     assert anonymous.post(f"{URL}/{agent.id}/heartbeat", {}).status_code == 401
     wrong = {"authorization": "Bearer hfa_x"}
     assert anonymous.post(f"{URL}/{agent.id}/heartbeat", {}, headers=wrong).status_code == 401

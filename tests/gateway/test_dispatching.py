@@ -201,14 +201,14 @@ def test_a_cancel_reaches_the_agent_within_two_seconds_also_when_its_hint_is_los
         peer = await Peer.registered(port, **credentials)
         given = await peer.take()
         await peer.report(given, "running")
-        await in_thread(lambda: manual.cancel(task_id=task.pk, now=timezone.now(), by="me"))
+        await in_thread(lambda: manual.cancel(task_id=task.pk, now=timezone.now(), by=factories.ANN))
         begin = loop.time()
         cancel = await peer.receive("cancel")
         assert loop.time() - begin < (2 if not notify else 0.9)
         assert cancel == {
             **peer.ref(given),
             "grace_secs": 10,
-            "reason": "cancelled by me",
+            "reason": "cancelled by ann",
         }
         # It is in every lease, and not sent again and again.
         assert (await peer.heartbeat(given))["kill"] == [peer.ref(given)]

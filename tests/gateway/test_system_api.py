@@ -12,9 +12,9 @@ import psutil
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
-from knox.models import AuthToken
 from prometheus_client.parser import text_string_to_metric_families
 
+from access import tokens
 from gateway import build, servers, statistics, system
 from gateway.api import health
 from gateway.runtime import Runtime
@@ -58,7 +58,7 @@ def fresh_probe(monkeypatch):
 @pytest.fixture
 def token(db):
     """The header of a person with an API token."""
-    _record, token = AuthToken.objects.create(user=get_user_model().objects.create_user("ben"))
+    _stored, token = tokens.issue(user=get_user_model().objects.create_superuser("ben"), name="ben's")
     return {"authorization": f"Bearer {token}"}
 
 
@@ -145,7 +145,7 @@ def test_details_of_health_have_their_shape(client, token, path):
 
 
 def test_a_browser_session_may_see_the_details_of_health(client, db):
-    client.force_login(get_user_model().objects.create_user("ben"))
+    client.force_login(get_user_model().objects.create_superuser("ben"))
     assert "services" in client.get("/api/v1/health?details=true").json()
 
 

@@ -23,7 +23,7 @@ CALL_IN_TEMPLATE = re.compile(rf"\b(?:_|n?gettext)\(\s*{TEXT}(?:,\s*{TEXT})?")
 # Messages of REST are for programs and their authors.
 SOURCES = [
     path
-    for package in ("agents", "gateway", "hetuflow", "scheduling")
+    for package in ("access", "agents", "gateway", "hetuflow", "scheduling")
     for path in (ROOT / package).rglob("*.py")
     if "api" not in path.relative_to(ROOT).with_suffix("").parts
 ]

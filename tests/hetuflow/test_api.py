@@ -6,12 +6,14 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.management import call_command
 from django.db import OperationalError
-from knox.models import AuthToken
 from rest_framework.response import Response
 from rest_framework.test import APIClient, APIRequestFactory
 from rest_framework.views import APIView
 
+from access import tokens
+from access.models import ApiToken
 from hetuflow.api import _as_http
+from rest.permissions import ANYBODY
 from scheduling.errors import AlreadyExists, InvalidField
 
 pytestmark = pytest.mark.django_db
@@ -19,6 +21,8 @@ pytestmark = pytest.mark.django_db
 
 class Echo(APIView):
     """Answers what it was sent."""
+
+    needed_permission = ANYBODY
 
     def post(self, request: Any) -> Response:
         return Response({"data": request.data, "user": str(request.user)})
@@ -31,7 +35,7 @@ def user():
 
 def post(body, *, user=None, content_type="application/json", **headers):
     if user is not None:
-        _record, token = AuthToken.objects.create(user=user)
+        _stored, token = tokens.issue(user=user, name=f"token {ApiToken.objects.count()}")
         headers["HTTP_AUTHORIZATION"] = f"Bearer {token}"
     request = APIRequestFactory().post("/", body, content_type=content_type, **headers)
     response = Echo.as_view()(request)

@@ -290,7 +290,8 @@ def test_logs_are_json_lines_with_sequence_numbers(api):
 )
 @pytest.mark.parametrize("accept", ["text/plain", "application/json", "*/*"])
 def test_bad_log_parameters_are_a_400_in_json(api, query, attr, accept):
-    response = api.get(f"{URL}/{uuid.uuid4()}/logs?{query}", headers={"accept": accept})
+    instance = by_hand.create_attempt(task_id=factories.task().pk, agent_id=None, now=NOW)
+    response = api.get(f"{URL}/{instance.pk}/logs?{query}", headers={"accept": accept})
     assert (response.status_code, response["Content-Type"]) == (400, "application/json")
     assert list(attrs(response)) == [attr]
 

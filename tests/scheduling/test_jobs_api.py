@@ -236,7 +236,7 @@ def test_a_list_of_a_hundred_takes_as_many_statements_as_one_of_one(api, django_
 
 
 def test_the_browsable_api_shows_every_list_to_a_session(client, django_user_model):
-    client.force_login(django_user_model.objects.create_user("eve"))
+    client.force_login(django_user_model.objects.create_superuser("eve"))
     job = factories.job()
     for path in ("jobs", f"jobs/{job.pk}", "schedules", "tasks"):
         response = client.get(f"/api/v1/{path}", headers={"accept": "text/html"})

@@ -113,7 +113,7 @@ def test_a_waiting_task_is_cancelled_at_once_and_a_running_one_when_its_agent_sa
 def test_a_failed_task_is_retried_by_hand_and_a_completed_one_is_not():
     task, agent = factories.task(), factories.agent()
     report(begin(task, agent), fact("failed", exit_code=1))
-    assert manual.retry(task_id=task.pk, now=NOW, by="ann").status == "pending"
+    assert manual.retry(task_id=task.pk, now=NOW).status == "pending"
     report(begin(task, agent), fact("completed", exit_code=0))
     with pytest.raises(manual.InvalidState, match="completed"):
         manual.retry(task_id=task.pk, now=NOW)

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from access.actors import COMMAND_LINE
 from agents.services import issue_agent_token
 
 
@@ -15,5 +16,5 @@ class Command(BaseCommand):
         parser.add_argument("name")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        agent, token = issue_agent_token(name=options["name"])
+        agent, token = issue_agent_token(name=options["name"], by=COMMAND_LINE)
         self.stdout.write(json.dumps({"agent_id": str(agent.pk), "token": token}))

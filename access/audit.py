@@ -1,0 +1,87 @@
+"""The audit trail: one entry for each write by a person, a token or an agent.
+
+Services record in the transaction of the write, so there is neither a write without its entry nor an entry
+without its write. What agents report of their attempts is recorded on the attempts.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import Model
+
+from access.actors import Actor
+from access.models import AuditEntry
+
+Fields = Mapping[str, Any]
+_MAX_SUBJECT_CHARS: Final = 512
+
+
+def record(
+    *,
+    by: Actor,
+    action: str,
+    subject: Model,
+    namespace: str = "",
+    before: Fields | None = None,
+    after: Fields | None = None,
+) -> None:
+    """Write that `by` did `action` (`job.update`) to `subject`, in the caller's transaction.
+
+    Of an update only what changed is kept; one that changed nothing leaves no entry.
+    """
+    if before is not None and after is not None:
+        before, after = _differences(before, after)
+        if not before and not after:
+            return
+    entry(by=by, action=action, subject=subject, namespace=namespace, before=before, after=after).save(
+        force_insert=True
+    )
+
+
+def record_all(entries: Iterable[AuditEntry]) -> None:
+    """Write many entries at once."""
+    AuditEntry.objects.bulk_create(entries, batch_size=500)
+
+
+def entry(
+    *,
+    by: Actor,
+    action: str,
+    subject: Model,
+    namespace: str = "",
+    before: Fields | None = None,
+    after: Fields | None = None,
+) -> AuditEntry:
+    """Return an entry that is not stored yet."""
+    return AuditEntry(
+        actor_kind=by.kind,
+        actor=by.name,
+        token=by.token,
+        address=by.address,
+        action=action,
+        subject_type=action.partition(".")[0],
+        subject_id=str(subject.pk),
+        subject=str(subject)[:_MAX_SUBJECT_CHARS],
+        namespace=namespace,
+        before=_as_json(before),
+        after=_as_json(after),
+    )
+
+
+def snapshot(obj: Model, fields: Iterable[str]) -> dict[str, Any]:
+    """Return the values of these fields as they stand in memory, to compare with later."""
+    return {name: getattr(obj, name) for name in fields}
+
+
+def _differences(before: Fields, after: Fields) -> tuple[dict[str, Any], dict[str, Any]]:
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return (
+        {name: before[name] for name in names if name in before},
+        {name: after[name] for name in names if name in after},
+    )
+
+
+def _as_json(fields: Fields | None) -> Any:
+    return None if fields is None else json.loads(json.dumps(dict(fields), cls=DjangoJSONEncoder))

@@ -1,0 +1,68 @@
+"""From a request to who asks and what they may do."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import User
+from django.http import HttpRequest
+
+from access.actors import Actor, ActorKind
+from access.authority import EVERYTHING, NOTHING, Authority
+from access.models import ApiToken, Grant
+from access.roles import (
+    ALL_PERMISSIONS,
+    EVERYWHERE,
+    NAMESPACED,
+    PERMISSIONS_OF_ROLE,
+    PERMISSIONS_OF_SCOPE,
+    Role,
+    Scope,
+)
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
+
+def authority_of(user: "User | AnonymousUser", token: ApiToken | None = None) -> Authority:
+    """Return what a user may do, with a token only what that permits.
+
+    Superusers may do everything. Others have the roles of their groups, and everywhere what Django's own
+    permissions of theirs and of their groups say. At most three statements.
+    """
+    authority = _authority_of_user(user)
+    if token is not None:
+        permitted = PERMISSIONS_OF_SCOPE[Scope(token.scope)]
+        authority = authority.limited_to(permitted, namespace=token.namespace)
+    return authority
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Return the logged-in user as the one who does it."""
+    user = cast("User", request.user)
+    return Actor(kind=ActorKind.USER, name=user.get_username(), address=address_of(request))
+
+
+def token_actor(token: ApiToken) -> Actor:
+    """Return the user of a token as the one who does it, with the token's name."""
+    return Actor(kind=ActorKind.TOKEN, name=token.user.get_username(), token=token.name)
+
+
+def address_of(request: Any) -> str:
+    """Return the address that the request came from."""
+    return str(request.META.get("REMOTE_ADDR") or "")[:64]
+
+
+def _authority_of_user(user: "User | AnonymousUser") -> Authority:
+    if not user.is_active:
+        return NOTHING
+    if user.is_superuser:
+        return EVERYTHING
+    everywhere = set(ModelBackend().get_all_permissions(user) & ALL_PERMISSIONS)
+    within: dict[str, frozenset[str]] = {}
+    for namespace, role in Grant.objects.filter(group__user=user.pk).values_list("namespace", "role"):
+        if namespace == EVERYWHERE:
+            everywhere |= PERMISSIONS_OF_ROLE[Role(role)]
+        else:
+            held = PERMISSIONS_OF_ROLE[Role(role)] & NAMESPACED
+            within[namespace] = within.get(namespace, frozenset()) | held
+    return Authority(everywhere=frozenset(everywhere), within=within)

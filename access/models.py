@@ -1,0 +1,127 @@
+"""Roles of groups, people's API tokens, the audit trail, and what throttles remember."""
+
+from django.contrib.auth.models import Group, User
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from access.actors import ActorKind
+from access.roles import EVERYWHERE, Role, Scope
+
+
+class Grant(models.Model):
+    """The members of a group have a role in a namespace, or with `*` everywhere."""
+
+    group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="grants", verbose_name=_("group"))
+    namespace = models.CharField(
+        _("namespace"),
+        max_length=255,
+        default=EVERYWHERE,
+        help_text=_("* means every namespace and all agents."),
+    )
+    role = models.CharField(_("role"), max_length=16, choices=Role.choices, default=Role.VIEWER)
+
+    class Meta:
+        verbose_name = _("role")
+        verbose_name_plural = _("roles")
+        constraints = [
+            models.UniqueConstraint(fields=["group", "namespace"], name="grant_one_role_per_namespace"),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="grant_role_known"),
+            models.CheckConstraint(condition=~Q(namespace=""), name="grant_namespace_not_empty"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.group}: {self.role} in {self.namespace}"
+
+
+class ApiToken(models.Model):
+    """A secret with which a program acts for a user; only its SHA-256 is stored."""
+
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="api_tokens", verbose_name=_("user")
+    )
+    name = models.CharField(_("name"), max_length=255)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    scope = models.CharField(_("scope"), max_length=16, choices=Scope.choices, default=Scope.ADMIN)
+    namespace = models.CharField(
+        _("namespace"),
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("Empty: all that the user may see."),
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    expires_at = models.DateTimeField(
+        _("expires"), null=True, blank=True, help_text=_("Empty: it never expires.")
+    )
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("API token")
+        verbose_name_plural = _("API tokens")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "name"], condition=Q(revoked_at__isnull=True), name="apitoken_name_unique"
+            ),
+            models.CheckConstraint(condition=Q(scope__in=Scope.values), name="apitoken_scope_known"),
+            models.CheckConstraint(condition=~Q(name=""), name="apitoken_name_not_empty"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether it may still be used."""
+        if self.revoked_at is not None or not self.user.is_active:
+            return False
+        return self.expires_at is None or self.expires_at > timezone.now()
+
+
+class AuditEntry(models.Model):
+    """One write: who did what to which object, and what changed. A trigger keeps it from being changed."""
+
+    at = models.DateTimeField(_("time"), db_default=Now())
+    actor_kind = models.CharField(_("kind of actor"), max_length=16, choices=ActorKind.choices)
+    actor = models.CharField(_("actor"), max_length=255, blank=True, default="")
+    token = models.CharField(_("token"), max_length=255, blank=True, default="")
+    address = models.CharField(_("address"), max_length=64, blank=True, default="")
+    action = models.CharField(_("action"), max_length=64)
+    subject_type = models.CharField(_("kind of object"), max_length=32)
+    subject_id = models.CharField(_("id"), max_length=64)
+    subject = models.CharField(_("object"), max_length=512, blank=True, default="")
+    namespace = models.CharField(_("namespace"), max_length=255, blank=True, default="")
+    before = models.JSONField(_("before"), null=True)
+    after = models.JSONField(_("after"), null=True)
+
+    class Meta:
+        verbose_name = _("audit entry")
+        verbose_name_plural = _("audit log")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(actor_kind__in=ActorKind.values), name="auditentry_actor_kind_known"
+            ),
+            models.CheckConstraint(condition=~Q(action=""), name="auditentry_action_not_empty"),
+        ]
+        indexes = [
+            models.Index(fields=["subject_type", "subject_id", "-id"], name="auditentry_by_subject"),
+            models.Index(fields=["namespace", "-id"], name="auditentry_by_namespace"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.actor or self.actor_kind} {self.action} {self.subject}"
+
+
+class Throttle(models.Model):
+    """When a caller's allowance will be whole again; see `access.throttling`."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    full_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name = _("throttle")
+
+    def __str__(self) -> str:
+        return self.key
