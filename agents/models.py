@@ -1,8 +1,11 @@
 """Agents, the daemons on worker machines, and the tokens that prove who they are."""
 
+from datetime import datetime, timedelta
+
 import uuid_utils.compat
 from django.db import models
 from django.db.models import F, Func, Q
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 
@@ -91,14 +94,35 @@ class Agent(models.Model):
         }
 
 
+class TokenState(models.TextChoices):
+    VALID = "valid", _("valid")
+    EXPIRED = "expired", _("expired")
+    REVOKED = "revoked", _("revoked")
+
+
+class AgentTokenQuerySet(models.QuerySet["AgentToken"]):
+    def valid(self, *, now: datetime) -> "AgentTokenQuerySet":
+        """Tokens that open a session at `now`."""
+        return self.filter(
+            Q(expires_at__isnull=True) | Q(expires_at__gt=now),
+            revoked_at__isnull=True,
+            agent__archived_at__isnull=True,
+        )
+
+
 class AgentToken(models.Model):
     """A secret that an agent shows when it connects; only its SHA-256 is stored."""
 
     agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="tokens")
+    name = models.CharField(_("name"), max_length=255, blank=True, default="")
     digest = models.CharField(max_length=64, unique=True, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
-    expires_at = models.DateTimeField(null=True, blank=True)
+    created_by = models.CharField(_("created by"), max_length=255, blank=True, default="")
+    created_at = models.DateTimeField(_("created"), db_default=Now())
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AgentTokenQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("agent token")
@@ -106,3 +130,15 @@ class AgentToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.agent_id} {self.digest[:8]}"
+
+    def state(self, *, now: datetime) -> TokenState:
+        """Return whether the token is good at `now`, as long as its agent is there."""
+        if self.revoked_at is not None:
+            return TokenState.REVOKED
+        if self.expires_at is not None and self.expires_at <= now:
+            return TokenState.EXPIRED
+        return TokenState.VALID
+
+    def was_used_within(self, span: timedelta, *, now: datetime) -> bool:
+        """Return whether a use of the token was noted less than `span` ago."""
+        return self.last_used_at is not None and now - self.last_used_at < span

@@ -1,22 +1,18 @@
-"""Verbs on agents: create, change and archive them, issue and check tokens."""
+"""Verbs on agents: create, change and archive them; their tokens are the business of `agents.tokens`."""
 
-import secrets
 import uuid
 from datetime import datetime
 from typing import Any, Final
 
 import uuid_utils.compat
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 
 from access import audit
 from access.actors import SYSTEM, Actor
-from access.secrets import digest_of
-from agents.errors import AgentAlreadyExists, TokenRefused
+from agents import hints
+from agents.errors import AgentAlreadyExists
 from agents.models import Agent, AgentStatus, AgentToken
 
-TOKEN_PREFIX: Final = "hfa"  # noqa: S105 (a prefix, not a secret)
-SECRET_BYTES: Final = 32
 AUDITED: Final = ("name", "description", "address", "enabled", "assigned_labels", "capabilities")
 
 
@@ -55,6 +51,7 @@ def archive_agent(*, agent_id: uuid.UUID, now: datetime, by: Actor = SYSTEM) -> 
     )
     AgentToken.objects.filter(agent=agent, revoked_at__isnull=True).update(revoked_at=now)
     audit.record(by=by, action="agent.delete", subject=agent, before=audit.snapshot(agent, AUDITED))
+    hints.session_changed(agent_id)
 
 
 def record_heartbeat(
@@ -72,44 +69,3 @@ def record_heartbeat(
     if running_tasks is not None:
         fields["running_tasks"] = running_tasks
     return update_agent(agent_id=agent_id, now=now, **fields)
-
-
-def issue_token(*, agent: Agent, by: Actor = SYSTEM) -> str:
-    """Store the digest of a fresh token for `agent` and return the token, which nobody can read again.
-
-    The agent's id is part of the token, so that a daemon needs nothing else to know who it is.
-    """
-    token = f"{TOKEN_PREFIX}_{agent.id.hex}_{secrets.token_urlsafe(SECRET_BYTES)}"
-    with transaction.atomic():
-        stored = AgentToken.objects.create(agent=agent, digest=digest_of(token))
-        audit.record(by=by, action="agent_token.create", subject=stored, after={"agent": agent.name})
-    return token
-
-
-def issue_agent_token(*, name: str, by: Actor = SYSTEM) -> tuple[Agent, str]:
-    """Return the agent called `name`, created where it is missing, with a fresh token for it."""
-    with transaction.atomic():
-        agent = Agent.objects.filter(name=name, archived_at__isnull=True).first() or create_agent(
-            name=name, by=by
-        )
-        return agent, issue_token(agent=agent, by=by)
-
-
-def authenticate_agent(*, token: str, now: datetime) -> Agent:
-    """Return the agent that `token` belongs to; raise TokenRefused for every reason alike.
-
-    The look-up is by digest, so its time tells nothing about the secret.
-    """
-    found = (
-        AgentToken.objects.select_related("agent")
-        .filter(
-            Q(expires_at__isnull=True) | Q(expires_at__gt=now),
-            digest=digest_of(token),
-            revoked_at__isnull=True,
-            agent__archived_at__isnull=True,
-        )
-        .first()
-    )
-    if found is None:
-        raise TokenRefused
-    return found.agent

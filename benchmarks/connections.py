@@ -19,12 +19,13 @@ HEARTBEAT_SECS = 5.0
 
 def measure(place: Installation, quick: bool) -> list[Row]:
     """Connect scripted agents from a process of their own and look at the server before and after."""
-    from agents.services import create_agent, issue_token  # noqa: PLC0415 (after the settings are known)
+    from agents.services import create_agent  # noqa: PLC0415 (after the settings are known)
+    from agents.tokens import issue_token  # noqa: PLC0415
 
     count, warm_up = (20, 5) if quick else (1000, 50)
     settle_secs = 1.0 if quick else 3 * HEARTBEAT_SECS
     agents = [create_agent(name=f"idle-{uuid.uuid4().hex[:12]}") for _ in range(count + warm_up)]
-    tokens = [(str(agent.pk), issue_token(agent=agent)) for agent in agents]
+    tokens = [(str(agent.pk), issue_token(agent=agent).secret) for agent in agents]
     with place.server() as (server, port):
         warm = _connect(port, tokens[:warm_up])
         time.sleep(settle_secs)

@@ -70,7 +70,7 @@ class Installation:
     def agent(self, port: int, *, slots: int) -> Iterator[psutil.Process]:
         """Run an agent daemon, connected."""
         from agents.models import Agent, AgentStatus  # noqa: PLC0415
-        from agents.services import issue_agent_token  # noqa: PLC0415
+        from agents.tokens import issue_agent_token  # noqa: PLC0415
 
         agent, token = issue_agent_token(name="bench")
         environment = {

@@ -18,7 +18,8 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from access.callers import actor_of
 from agents.models import CONNECTED_STATUSES, Agent, AgentStatus
-from agents.services import create_agent, issue_token
+from agents.services import create_agent
+from agents.tokens import issue_token
 from gateway.models import Connection, Server
 from gateway.operators import agent_problems, queue_command, update_agent
 from scheduling.admin import words
@@ -86,7 +87,7 @@ def _resume(agent_admin: Any, request: HttpRequest, agent: Agent) -> str:
 
 
 def _issue_token(agent_admin: Any, request: HttpRequest, agent: Agent) -> HttpResponseBase:
-    token = issue_token(agent=agent, by=actor_of(request))
+    token = issue_token(agent=agent, by=actor_of(request)).secret
     agent_admin.log_change(request, agent, "token issued")
     context = {
         **agent_admin.admin_site.each_context(request),

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import uuid
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -12,8 +11,9 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError
 
 from agents.errors import TokenRefused
+from agents.models import AgentToken
 from agents.protocol import codec, messages, version
-from agents.services import authenticate_agent
+from agents.tokens import authenticate_token
 from gateway import runtime as gateway_runtime
 from gateway import services
 from gateway.dispatch import fail_undeliverable
@@ -78,7 +78,7 @@ class AgentConsumer:
             async with asyncio.timeout(_HANDSHAKE_LIMIT_SECS):
                 self._runtime = gateway_runtime.running_runtime()
                 await self._runtime.until_ready()
-                agent_id = await in_database_thread(self._authenticate)
+                token = await in_database_thread(self._authenticate)
         except TokenRefused:
             await self._close(version.CLOSE_POLICY)  # before the handshake is accepted: HTTP 403
             return
@@ -87,7 +87,8 @@ class AgentConsumer:
             return
         client = self._scope.get("client") or ["", 0]
         self._session = AgentSession(
-            agent_id=agent_id,
+            agent_id=token.agent_id,
+            token_id=token.pk,
             session_id=uuid_utils.compat.uuid7(),
             send_text=self._send_text,
             close_socket=self._close,
@@ -251,6 +252,7 @@ class AgentConsumer:
             return await in_database_thread(
                 lambda: services.open_session(
                     agent_id=session.agent_id,
+                    token_id=session.token_id,
                     session_id=session.session_id,
                     server_id=self._runtime.server_id,
                     remote_address=session.remote_address,
@@ -267,7 +269,7 @@ class AgentConsumer:
             )
             await session.close(reason="replaced", code=version.CLOSE_REPLACED, reconnect_after_ms=30_000)
         except services.SessionRefused:
-            await self._close(version.CLOSE_POLICY)
+            await session.close_as_refused()
         except (OperationalError, InterfaceError) as error:
             logger.warning("agent %s cannot register now: %s", session.agent_id, error)
             await session.close(reason="database away", code=version.CLOSE_RESTART, reconnect_after_ms=1_000)
@@ -303,13 +305,13 @@ class AgentConsumer:
             await session.dispatch_frame(frame, lease_secs=settings.HETUFLOW_LEASE_SECS)
         await fail_undeliverable(too_large, session=session)
 
-    def _authenticate(self) -> uuid.UUID:
-        """Return whose token the socket shows; every refusal takes the same way and the same time."""
+    def _authenticate(self) -> AgentToken:
+        """Return the token that the socket shows; every refusal takes the same way and the same time."""
         header = dict(self._scope["headers"]).get(b"authorization", b"")
         token = header[len(_BEARER) :] if header.lower().startswith(_BEARER) else b""
         if version.SUBPROTOCOL not in self._scope.get("subprotocols", []):
             token = b""
-        return authenticate_agent(token=token.decode("latin-1"), now=database_now()).id
+        return authenticate_token(secret=token.decode("latin-1"), now=database_now())
 
     async def _send_text(self, text: str) -> None:
         # ASGI servers differ in whether they raise for a socket that is gone; its end is seen by `run`.

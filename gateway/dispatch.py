@@ -89,7 +89,7 @@ def _claim(
     """Claim for `slots`; return the attempts begun, and the seconds until there may be more to claim."""
 
     def hold(agent_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
-        return services.hold_sessions({agent_id: session_ids[agent_id] for agent_id in agent_ids})
+        return services.hold_sessions({agent_id: session_ids[agent_id] for agent_id in agent_ids}, now=now)
 
     now, lead_secs = database_now(), float(settings.HETUFLOW_LEAD_SECS)
     started = claiming.claim(

@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from agents.models import Agent
+from agents.models import Agent, AgentToken
 
 
 class Server(models.Model):
@@ -33,6 +33,7 @@ class Connection(models.Model):
     server = models.ForeignKey(
         Server, null=True, on_delete=models.SET_NULL, related_name="connections", verbose_name=_("server")
     )
+    token = models.ForeignKey(AgentToken, null=True, on_delete=models.SET_NULL, related_name="connections")
     session_id = models.UUIDField()
     epoch = models.UUIDField()
     replaced_epochs = models.JSONField(default=list)

@@ -9,7 +9,6 @@ import time
 import uuid
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -18,10 +17,10 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
 from agents.protocol import messages, version
-from gateway import servers, services
+from gateway import servers
 from gateway.dispatch import Pump
 from gateway.inbound import Inbound
-from gateway.models import AgentCommand
+from gateway.news import SessionNews, SessionsToClose, read_news
 from gateway.session import AgentSession
 from gateway.wakeup import listen
 from gateway.workers import in_database_thread, run_for_ever, vital_executor, wait_for_event
@@ -31,20 +30,11 @@ from scheduling.clock import database_now
 logger = logging.getLogger(__name__)
 
 SERVER_HEARTBEAT_SECS: Final = 2.0
-CANCEL_POLL_SECS: Final = 1.0
+# What ends a session, or an attempt, counts within two seconds, also where the hint of it got lost.
+SESSIONS_POLL_SECS: Final = 1.0
+USE_NOTED_EVERY_SECS: Final = 60.0
 CLOCK_READINGS: Final = 3
 LOOPS_END_WITHIN_SECS: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class SessionNews:
-    """What the database says about the sessions of this server."""
-
-    replaced: set[uuid.UUID]
-    unwanted: set[uuid.UUID]
-    cancels: list[tuple[uuid.UUID, uuid.UUID, int, int, str]]
-    commands: list[AgentCommand]
-    live: set[uuid.UUID]
 
 
 class Runtime:
@@ -179,12 +169,11 @@ class Runtime:
     # --- sessions ------------------------------------------------------------------------------------
 
     async def _watch_sessions(self) -> None:
-        """Close silent and replaced sessions, and carry cancels and commands to agents."""
+        """Close sessions that are over or silent, and carry cancels and commands to agents."""
         while True:
-            poll_secs = float(settings.HETUFLOW_POLL_SECS)
-            if any(session.in_hand for session in self.sessions.values()):
-                poll_secs = min(poll_secs, CANCEL_POLL_SECS)
-            await wait_for_event(self._check_sessions, poll_secs)
+            await wait_for_event(
+                self._check_sessions, min(SESSIONS_POLL_SECS, float(settings.HETUFLOW_POLL_SECS))
+            )
             self._check_sessions.clear()
             try:
                 await self._look_after_sessions()
@@ -202,13 +191,22 @@ class Runtime:
             return
         in_hand = {session.agent_id: set(session.in_hand) for session in sessions}
         with_work = [agent_id for agent_id, attempts in in_hand.items() if attempts]
+        noted_by = time.monotonic() - USE_NOTED_EVERY_SECS
+        to_note = [session for session in sessions if session.use_noted < noted_by]
         news = await in_database_thread(
-            lambda: _read_news(self.server_id, [session.session_id for session in sessions], with_work)
+            lambda: read_news(
+                server_id=self.server_id,
+                sessions=[(session.agent_id, session.session_id) for session in sessions],
+                with_work=with_work,
+                tokens_in_use=[session.token_id for session in to_note],
+            )
         )
+        for session in to_note:
+            session.use_noted = time.monotonic()
         for session in sessions:
             for instance_id in in_hand[session.agent_id] - news.live:
                 session.forget_attempt(instance_id)  # it ended without the agent's word, for instance as lost
-        await self._close_sessions(sessions, news)
+        await self._close_sessions(sessions, news.to_close)
         await self._send_cancels(sessions, news)
         by_agent = {session.agent_id: session for session in sessions}
         for command in news.commands:
@@ -221,15 +219,18 @@ class Runtime:
                 )
             )
 
-    async def _close_sessions(self, sessions: Sequence[AgentSession], news: SessionNews) -> None:
+    async def _close_sessions(self, sessions: Sequence[AgentSession], to_close: SessionsToClose) -> None:
         for session in sessions:
-            if session.session_id in news.replaced:
+            if session.session_id in to_close.replaced:
                 logger.warning("the session of agent %s was replaced by a newer one", session.agent_id)
                 await session.close(reason="replaced", code=version.CLOSE_REPLACED, reconnect_after_ms=30_000)
-            elif session.session_id in news.unwanted:
+            elif session.session_id in to_close.unwanted:
                 await session.close(
                     reason="disconnected", code=version.CLOSE_DISCONNECTED, reconnect_after_ms=30_000
                 )
+            elif session.session_id in to_close.refused:
+                logger.warning("the token of agent %s is not valid any more; closing", session.agent_id)
+                await session.close_as_refused()
 
     async def _send_cancels(self, sessions: Sequence[AgentSession], news: SessionNews) -> None:
         by_agent = {session.agent_id: session for session in sessions}
@@ -267,19 +268,6 @@ def _clock_offset() -> float:
         after = time.monotonic()
         readings.append((after - before, now.timestamp() - (before + after) / 2))
     return min(readings)[1]
-
-
-def _read_news(
-    server_id: uuid.UUID, session_ids: Sequence[uuid.UUID], with_work: Sequence[uuid.UUID]
-) -> SessionNews:
-    replaced, unwanted = services.sessions_to_close(server_id=server_id, session_ids=session_ids)
-    return SessionNews(
-        replaced=replaced,
-        unwanted=unwanted,
-        cancels=services.attempts_to_cancel(agent_ids=with_work) if with_work else [],
-        commands=services.take_commands(session_ids=session_ids, now=database_now()),
-        live=services.live_attempts(agent_ids=with_work) if with_work else set(),
-    )
 
 
 _runtime: Runtime | None = None

@@ -47,7 +47,8 @@ WHERE c.agent_id = h.agent_id AND c.session_id = h.session_id AND c.agent_id IN 
 _HOLD_SESSIONS: Final = """
 SELECT c.session_id FROM unnest(%(agent_ids)s::uuid[], %(session_ids)s::uuid[]) AS k(agent_id, session_id)
 JOIN gateway_connection c ON c.agent_id = k.agent_id AND c.session_id = k.session_id
-WHERE c.close_requested_at IS NULL
+JOIN agents_agenttoken t ON t.id = c.token_id
+WHERE c.close_requested_at IS NULL AND t.revoked_at IS NULL AND COALESCE(t.expires_at > %(now)s, true)
 ORDER BY c.agent_id FOR SHARE OF c
 """
 _CLOSE_SESSIONS: Final = """
@@ -72,7 +73,7 @@ class SessionReplaced(Exception):
 
 
 class SessionRefused(Exception):
-    """The agent was removed after it had shown its token."""
+    """The agent was removed, or its token revoked, after it had shown that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class HeartbeatRow:
 def open_session(
     *,
     agent_id: uuid.UUID,
+    token_id: int,
     session_id: uuid.UUID,
     server_id: uuid.UUID,
     remote_address: str,
@@ -108,27 +110,23 @@ def open_session(
     """Make this the agent's one live session and say what becomes of the attempts that it holds.
 
     Raises SessionReplaced for a daemon that a newer one has replaced, SessionRefused for an agent that is
-    gone. Two transactions, because what becomes of attempts takes locks on these, and reports take theirs in
-    the other order. A claim that was committed before the first is seen by the second; no later claim of
-    another server counts on the old session (see `hold_sessions`).
+    gone or whose token is not valid any more. Two transactions, because what becomes of attempts takes locks
+    on these, and reports take theirs in the other order. A claim that was committed before the first is seen
+    by the second; no later claim of another server counts on the old session (see `hold_sessions`).
     """
-    epoch = str(register.epoch)
     with transaction.atomic():
         agent = Agent.objects.select_for_update(no_key=True).filter(pk=agent_id, archived_at=None).first()
-        if agent is None:
+        if agent is None or not agent.tokens.valid(now=now).filter(pk=token_id).exists():
             raise SessionRefused
         current = Connection.objects.filter(agent=agent).first()
-        replaced = list(current.replaced_epochs) if current else []
-        if epoch in replaced:
-            raise SessionReplaced
-        if current is not None and str(current.epoch) != epoch:
-            replaced = [str(current.epoch), *replaced][:REMEMBERED_EPOCHS]
+        replaced = _replaced_epochs(current, str(register.epoch))
         if current is not None and current.server_id is not None:
             hints.session_changed(agent_id)
         Connection.objects.update_or_create(
             agent=agent,
             defaults={
                 "server_id": server_id,
+                "token_id": token_id,
                 "session_id": session_id,
                 "epoch": register.epoch,
                 "replaced_epochs": replaced,
@@ -154,13 +152,13 @@ def open_session(
     return _reconcile(agent_id=agent_id, held=register.attempts, now=now, lease_secs=lease_secs)
 
 
-def hold_sessions(sessions: Mapping[uuid.UUID, uuid.UUID]) -> set[uuid.UUID]:
+def hold_sessions(sessions: Mapping[uuid.UUID, uuid.UUID], *, now: datetime) -> set[uuid.UUID]:
     """Return which agents still have the given session, and keep it so until the transaction ends.
 
     A claim holds the sessions it claims for: an agent that moves to another server meanwhile is told there of
     whatever was committed here, and nothing is ever committed for a session that is over.
     """
-    held = _hold(list(sessions.items()))
+    held = _hold(list(sessions.items()), now=now)
     return {agent_id for agent_id, session_id in sessions.items() if session_id in held}
 
 
@@ -173,7 +171,7 @@ def decline_attempts(declined: Sequence[tuple[uuid.UUID, AttemptKey, str]], *, n
     if not declined:
         return
     with transaction.atomic():
-        held = _hold(sorted({(key.agent_id, session_id) for session_id, key, _ in declined}))
+        held = _hold(sorted({(key.agent_id, session_id) for session_id, key, _ in declined}), now=now)
         lifecycle.decline_attempts(
             [(key, reason) for session_id, key, reason in declined if session_id in held], now=now
         )
@@ -229,49 +227,6 @@ def apply_heartbeats(
     ]
 
 
-def sessions_to_close(
-    *, server_id: uuid.UUID, session_ids: Sequence[uuid.UUID]
-) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
-    """Return which of these sessions another one has replaced, and which somebody wants closed.
-
-    A session that others took from this server, because they had not heard of it, is made its own again.
-    """
-    rows = {
-        session_id: (holder, close_requested_at)
-        for session_id, holder, close_requested_at in Connection.objects.filter(
-            session_id__in=list(session_ids)
-        ).values_list("session_id", "server_id", "close_requested_at")
-    }
-    unwanted = {session_id for session_id, (_, requested_at) in rows.items() if requested_at is not None}
-    taken = [session_id for session_id, (holder, _) in rows.items() if holder != server_id]
-    if taken:
-        Connection.objects.filter(session_id__in=taken).update(server_id=server_id)
-    return set(session_ids) - rows.keys(), unwanted
-
-
-def attempts_to_cancel(*, agent_ids: Sequence[uuid.UUID]) -> list[tuple[uuid.UUID, uuid.UUID, int, int, str]]:
-    """Return (agent, instance, token, grace in seconds, reason) of attempts somebody wants stopped."""
-    rows = TaskInstance.objects.live().filter(agent_id__in=list(agent_ids), cancel_requested_at__isnull=False)
-    return [
-        (agent_id, instance_id, token, int(config.get("kill_grace_secs", 10)), reason)
-        for agent_id, instance_id, token, config, reason in rows.values_list(
-            "agent_id", "id", "token", "task__config", "task__reason"
-        )
-    ]
-
-
-def take_commands(*, session_ids: Sequence[uuid.UUID], now: datetime) -> list[AgentCommand]:
-    """Take the commands that wait for the agents of these sessions; each is sent at most once."""
-    with transaction.atomic():
-        commands = list(
-            AgentCommand.objects.select_for_update(skip_locked=True, of=("self",)).filter(
-                agent__connection__session_id__in=list(session_ids), sent_at__isnull=True
-            )
-        )
-        AgentCommand.objects.filter(pk__in=[command.pk for command in commands]).update(sent_at=now)
-    return commands
-
-
 def live_attempts(*, agent_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     """Return the attempts of these agents that have not ended."""
     return set(TaskInstance.objects.live().filter(agent_id__in=list(agent_ids)).values_list("pk", flat=True))
@@ -306,7 +261,7 @@ def store_log_lines(lines: Sequence[tuple[uuid.UUID, messages.LogLine, datetime]
     )
 
 
-def _hold(sessions: Sequence[tuple[uuid.UUID, uuid.UUID]]) -> set[uuid.UUID]:
+def _hold(sessions: Sequence[tuple[uuid.UUID, uuid.UUID]], *, now: datetime) -> set[uuid.UUID]:
     """Lock the connections of those (agent, session) that are still the agents' own; return the sessions."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -314,9 +269,22 @@ def _hold(sessions: Sequence[tuple[uuid.UUID, uuid.UUID]]) -> set[uuid.UUID]:
             {
                 "agent_ids": [agent_id for agent_id, _ in sessions],
                 "session_ids": [session_id for _, session_id in sessions],
+                "now": now,
             },
         )
         return {session_id for (session_id,) in cursor.fetchall()}
+
+
+def _replaced_epochs(current: Connection | None, epoch: str) -> list[str]:
+    """Return which starts of a daemon may not come back; raise SessionReplaced if `epoch` is among them."""
+    if current is None:
+        return []
+    replaced = list(current.replaced_epochs)
+    if epoch in replaced:
+        raise SessionReplaced
+    if str(current.epoch) == epoch:
+        return replaced
+    return [str(current.epoch), *replaced][:REMEMBERED_EPOCHS]
 
 
 def _reconcile(

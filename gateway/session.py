@@ -1,5 +1,6 @@
 """One agent's live session on this server: what it sent, what it may still send, what it has in hand."""
 
+import math
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -42,6 +43,7 @@ class AgentSession:
     """The state of one socket. `send` and `close` are the socket's; everything runs on the event loop."""
 
     agent_id: uuid.UUID
+    token_id: int
     session_id: uuid.UUID
     send_text: Callable[[str], Awaitable[None]]
     close_socket: Callable[[int], Awaitable[None]]
@@ -58,6 +60,7 @@ class AgentSession:
     unacked: Credit = field(default_factory=Credit)
     unprocessed: Credit = field(default_factory=Credit)
     last_heard: float = field(default_factory=time.monotonic)
+    use_noted: float = -math.inf
 
     @property
     def free_slots(self) -> int:
@@ -97,6 +100,10 @@ class AgentSession:
         self.ready_slots = 0
         await self.send(messages.Goodbye(reason=reason, reconnect_after_ms=reconnect_after_ms))
         await self.close_socket(code)
+
+    async def close_as_refused(self) -> None:
+        """Close a session whose token is not valid; the agent may have another one, so it may come back."""
+        await self.close(reason="token refused", code=version.CLOSE_POLICY, reconnect_after_ms=1000)
 
     async def dispatch(
         self, attempts: Sequence[StartedAttempt], *, now: datetime, lease_secs: float

@@ -11,7 +11,7 @@ from typing import Final
 from django.contrib.auth import get_user_model
 
 from agents.errors import TokenRefused
-from agents.services import authenticate_agent, issue_agent_token
+from agents.tokens import authenticate_token, issue_agent_token
 from hetuflow.data_folder import DataFolder
 
 ADMIN_NAME: Final = "admin"
@@ -52,7 +52,7 @@ def ensure_agent_token(folder: DataFolder, *, now: datetime) -> None:
     kept = folder.read_secret(AGENT_TOKEN_FILE)
     if kept:
         with contextlib.suppress(TokenRefused):
-            authenticate_agent(token=kept, now=now)
+            authenticate_token(secret=kept, now=now)
             return
     _agent, token = issue_agent_token(name=AGENT_NAME)
     folder.write_secret(AGENT_TOKEN_FILE, token)

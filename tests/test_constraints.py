@@ -8,7 +8,7 @@ from django.apps import apps
 from django.db import IntegrityError, connection, models, transaction
 
 from agents.models import Agent, AgentToken
-from agents.services import issue_token
+from agents.tokens import issue_token
 from scheduling.models import Job, Lease, OutputChunk, Route, Schedule, Task, TaskInstance
 from scheduling.services.claiming import claim
 from tests import factories

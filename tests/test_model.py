@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 )
 
 from agents.protocol import messages
+from agents.tokens import issue_token
 from gateway.models import Server
 from gateway.services import HeartbeatRow, apply_heartbeats, decline_attempts, open_session
 from scheduling.attempts import ReportedFact
@@ -93,6 +94,8 @@ class Cluster(RuleBasedStateMachine):
         self.now = NOW
         self.server = Server.objects.create(name="server", version="1", started_at=NOW, last_heartbeat_at=NOW)
         self.machines = [AgentMachine(factories.agent(slots=SLOTS)) for _ in range(2)]
+        for machine in self.machines:
+            issue_token(agent=machine.agent)
         self.jobs = [
             factories.job(config={"max_retries": 1, "retry_interval_secs": 3}),
             factories.job(config={"max_concurrency": 1}),
@@ -231,6 +234,7 @@ class Cluster(RuleBasedStateMachine):
         machine.session_id, machine.offered = uuid.uuid4(), 0
         opened = open_session(
             agent_id=machine.agent.id,
+            token_id=machine.agent.tokens.get().pk,
             session_id=machine.session_id,
             server_id=self.server.pk,
             remote_address="",

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from agents.clock import database_now
 from agents.errors import TokenRefused
 from agents.models import Agent
-from agents.services import TOKEN_PREFIX, authenticate_agent
+from agents.tokens import TOKEN_PREFIX, USE_IS_NOTED_EVERY, authenticate_token, note_use
 
 
 class AgentUser:
@@ -35,11 +35,14 @@ class AgentTokenAuthentication(BaseAuthentication):
         scheme, _space, token = get_authorization_header(request).partition(b" ")
         if scheme.lower() != b"bearer" or not token.strip().startswith(TOKEN_PREFIX.encode() + b"_"):
             return None
+        now = database_now()
         try:
-            agent = authenticate_agent(token=token.strip().decode(errors="replace"), now=database_now())
+            shown = authenticate_token(secret=token.strip().decode(errors="replace"), now=now)
         except TokenRefused as error:
             raise exceptions.AuthenticationFailed from error
-        return AgentUser(agent), None
+        if not shown.was_used_within(USE_IS_NOTED_EVERY, now=now):
+            note_use(token_ids=[shown.pk], now=now)
+        return AgentUser(shown.agent), None
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="hetuflow"'

@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from agents import services
+from agents import services, tokens
 from agents.api import filters
 from agents.api.serializers import (
     AgentRequest,
@@ -58,7 +58,7 @@ class AgentViewSet(ResourceViewSet):
             data["assigned_labels"] = data.pop("labels")
         with transaction.atomic():
             agent = services.create_agent(agent_id=data.pop("id", None), by=self.actor, **data)
-            token = services.issue_token(agent=agent, by=self.actor)
+            token = tokens.issue_token(agent=agent, by=self.actor).secret
         agent.token = token  # type: ignore[attr-defined]
         return Response(CreatedAgentSerializer(agent).data, status=201)
 

@@ -16,7 +16,7 @@ from django.db import connection
 from psycopg import sql
 
 from agents.models import Agent
-from agents.services import issue_agent_token
+from agents.tokens import issue_agent_token
 from gateway.models import Connection
 from scheduling.clock import database_now
 from scheduling.models import Job, Task, TaskInstance

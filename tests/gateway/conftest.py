@@ -1,6 +1,6 @@
 import pytest
 
-from agents.services import issue_token
+from agents.tokens import issue_token
 from tests import factories, processes
 
 
@@ -19,4 +19,4 @@ def port(credentials):
 
 def new_credentials(**fields):
     agent = factories.agent(**fields)
-    return {"agent_id": str(agent.id), "token": issue_token(agent=agent)}
+    return {"agent_id": str(agent.id), "token": issue_token(agent=agent).secret}

@@ -5,7 +5,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from agents.models import Agent
-from agents.services import authenticate_agent
+from agents.tokens import authenticate_token
 from gateway.models import AgentCommand, Server
 from gateway.servers import register_server
 from scheduling.models import TaskInstance
@@ -59,7 +59,7 @@ def test_a_token_is_shown_once_works_and_is_not_kept_by_caches(browser):
     token = response.context["token"]
     assert token.encode() in response.content
     assert "no-store" in response["Cache-Control"]
-    assert authenticate_agent(token=token, now=timezone.now()) == agent
+    assert authenticate_token(secret=token, now=timezone.now()).agent == agent
     assert token.encode() not in browser.get(page(agent)).content
 
 

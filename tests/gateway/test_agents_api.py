@@ -7,7 +7,7 @@ import pytest
 
 from agents.errors import TokenRefused
 from agents.models import Agent
-from agents.services import authenticate_agent, issue_token
+from agents.tokens import authenticate_token, issue_token
 from gateway import servers
 from gateway.models import AgentCommand, AgentLog
 from scheduling.clock import database_now
@@ -75,7 +75,7 @@ def test_an_agent_is_registered_and_its_token_shown_once(api, path):
         "last_failure_at": None,
         "consecutive_failures": 0,
     }
-    assert str(authenticate_agent(token=created.pop("token"), now=NOW).pk) == agent_id
+    assert str(authenticate_token(secret=created.pop("token"), now=NOW).agent_id) == agent_id
     assert api.get(f"{URL}/{agent_id}").json() == created
 
 
@@ -152,11 +152,11 @@ def test_a_list_of_agents_takes_one_statement(api, django_assert_num_queries):
 
 def test_a_removed_agent_loses_its_token_and_its_work_waits_again(api):
     agent, task = factories.agent(), factories.task()
-    token = issue_token(agent=agent)
+    token = issue_token(agent=agent).secret
     claim(slots={agent.id: 1}, now=NOW, lead_secs=2, lease_secs=30)
     assert api.delete(f"{URL}/{agent.id}").status_code == 204
     with pytest.raises(TokenRefused):
-        authenticate_agent(token=token, now=NOW)
+        authenticate_token(secret=token, now=NOW)
     task.refresh_from_db()
     assert (task.status, task.retry_count) == ("waiting_retry", 0)
     assert TaskInstance.objects.get().status == "lost"
@@ -252,7 +252,7 @@ def test_a_heartbeat_by_http_says_how_the_agent_is_until_it_falls_silent(api):
 
 def test_an_agent_sends_heartbeats_with_its_own_token_for_itself_only(anonymous):
     agent, other = factories.agent(), factories.agent()
-    headers = {"authorization": f"Bearer {issue_token(agent=agent)}"}
+    headers = {"authorization": f"Bearer {issue_token(agent=agent).secret}"}
     assert anonymous.post(f"{URL}/{agent.id}/heartbeat", {}, headers=headers).status_code == 200
     assert anonymous.post(f"{URL}/{other.id}/heartbeat", {}, headers=headers).status_code == 404
     assert anonymous.post(f"{URL}/query", {}, headers=headers).status_code == 403
@@ -303,7 +303,7 @@ def in_thread(call):
 @pytest.mark.django_db(transaction=True)
 def test_a_connected_agent_answers_commands_and_is_sent_away_when_removed(api):
     agent = factories.agent()
-    credentials = {"agent_id": str(agent.id), "token": issue_token(agent=agent)}
+    credentials = {"agent_id": str(agent.id), "token": issue_token(agent=agent).secret}
 
     def command(**body):
         return in_thread(lambda: api.post(f"{URL}/{agent.id}/commands", body))

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from agents.protocol.version import CLOSE_DISCONNECTED
-from agents.services import issue_token
+from agents.tokens import issue_token
 from gateway import servers
 from gateway.models import AgentCommand, Connection, Server
 from scheduling.clock import database_now
@@ -139,7 +139,7 @@ def test_a_bad_broadcast_reaches_nobody(api, body, attr):
 def test_a_broadcast_counts_who_acknowledged_and_a_closed_session_ends(api):
     agents = [factories.agent() for _ in range(2)]
     offline = factories.agent()
-    tokens = [issue_token(agent=agent) for agent in agents]
+    tokens = [issue_token(agent=agent).secret for agent in agents]
 
     async def conversation(port):
         peers = [

@@ -8,9 +8,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from agents import hints
 from agents.models import Agent
 from gateway.models import AgentCommand
-from scheduling import hints
 from scheduling.models import Task, TaskInstance
 from scheduling.services import lifecycle, manual
 from tests import factories, processes

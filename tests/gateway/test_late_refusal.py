@@ -3,6 +3,7 @@ import uuid
 import pytest
 
 from agents.protocol import messages
+from agents.tokens import issue_token
 from gateway.models import Server
 from gateway.services import decline_attempts, open_session
 from scheduling.models import TaskInstance
@@ -23,6 +24,7 @@ def register(agent, server, session_id):
     """Begin a session of an agent that holds nothing."""
     return open_session(
         agent_id=agent.id,
+        token_id=issue_token(agent=agent).row.pk,
         session_id=session_id,
         server_id=server.pk,
         remote_address="",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.services import authenticate_agent
+from agents.tokens import authenticate_token
 from scheduling.clock import database_now
 from tests.processes import ROOT, database_url, free_port
 
@@ -124,5 +124,5 @@ def test_agent_token_prints_the_agent_and_a_token_that_works() -> None:
 
     answer = json.loads(done.stdout)
     assert answer.keys() == {"agent_id", "token"}
-    agent = authenticate_agent(token=answer["token"], now=database_now())
+    agent = authenticate_token(secret=answer["token"], now=database_now()).agent
     assert (str(agent.pk), agent.name) == (answer["agent_id"], "worker-1")

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from access.actors import COMMAND_LINE
-from agents.services import issue_agent_token
+from agents.tokens import issue_agent_token
 
 
 class Command(BaseCommand):
