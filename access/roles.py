@@ -73,6 +73,9 @@ PERMISSIONS: Final[dict[str, Level]] = {
     "agents.view_agenttoken": Level.ADMIN,
     "agents.add_agenttoken": Level.ADMIN,
     "agents.change_agenttoken": Level.ADMIN,
+    "agents.view_enrollmenttoken": Level.ADMIN,
+    "agents.add_enrollmenttoken": Level.ADMIN,
+    "agents.delete_enrollmenttoken": Level.ADMIN,
     "access.view_auditentry": Level.ADMIN,
 }
 

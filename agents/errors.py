@@ -35,6 +35,18 @@ class CommandRefused(AgentError):
 
 
 class TokenRefused(AgentError):
-    """The agent token is missing, unknown or revoked."""
+    """The token is unknown, used, expired or revoked."""
 
     code = "token_refused"
+
+
+class TokenUsed(AgentError):
+    """The enrolment token was used already."""
+
+    code = "already_used"
+
+
+class WrongAgent(AgentError):
+    """The enrolment token is for another agent."""
+
+    code = "wrong_agent"

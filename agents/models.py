@@ -1,6 +1,7 @@
 """Agents, the daemons on worker machines, and the tokens that prove who they are."""
 
 from datetime import datetime, timedelta
+from typing import Final
 
 import uuid_utils.compat
 from django.db import models
@@ -100,6 +101,15 @@ class TokenState(models.TextChoices):
     REVOKED = "revoked", _("revoked")
 
 
+class EnrollmentState(models.TextChoices):
+    VALID = "valid", _("valid")
+    USED = "used", _("used")
+    EXPIRED = "expired", _("expired")
+
+
+MAX_ENROLLMENT_LIFE: Final = timedelta(days=7)
+
+
 class AgentTokenQuerySet(models.QuerySet["AgentToken"]):
     def valid(self, *, now: datetime) -> "AgentTokenQuerySet":
         """Tokens that open a session at `now`."""
@@ -142,3 +152,57 @@ class AgentToken(models.Model):
     def was_used_within(self, span: timedelta, *, now: datetime) -> bool:
         """Return whether a use of the token was noted less than `span` ago."""
         return self.last_used_at is not None and now - self.last_used_at < span
+
+
+class EnrollmentTokenQuerySet(models.QuerySet["EnrollmentToken"]):
+    def valid(self, *, now: datetime) -> "EnrollmentTokenQuerySet":
+        """Tokens that let a machine in at `now`."""
+        return self.filter(used_at__isnull=True, expires_at__gt=now, agent__archived_at__isnull=True)
+
+
+class EnrollmentToken(models.Model):
+    """A secret that lets one machine in, once; only its SHA-256 is stored.
+
+    `agent` is whom the machine becomes, or where there was nobody yet, who came of it.
+    """
+
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=255, blank=True, default="")
+    labels = models.JSONField(_("labels"), default=dict, blank=True)
+    agent = models.ForeignKey(
+        Agent, null=True, on_delete=models.CASCADE, related_name="enrollment_tokens", verbose_name=_("agent")
+    )
+    created_by = models.CharField(_("created by"), max_length=255, blank=True, default="")
+    created_at = models.DateTimeField(_("created"))
+    expires_at = models.DateTimeField(_("expires"))
+    used_at = models.DateTimeField(_("used"), null=True)
+
+    objects = EnrollmentTokenQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("enrolment token")
+        verbose_name_plural = _("enrolment tokens")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(expires_at__gt=F("created_at"))
+                & Q(expires_at__lte=F("created_at") + MAX_ENROLLMENT_LIFE),
+                name="enrollmenttoken_lives_a_week_at_most",
+            ),
+            models.CheckConstraint(
+                condition=Q(used_at__isnull=True) | Q(used_at__lt=F("expires_at"), agent__isnull=False),
+                name="enrollmenttoken_used_in_time_by_an_agent",
+            ),
+            models.CheckConstraint(
+                condition=Q(agent__isnull=True) | Q(used_at__isnull=False) | Q(name="", labels={}),
+                name="enrollmenttoken_agent_has_its_own_name",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or f"enrolment {self.pk}"
+
+    def state(self, *, now: datetime) -> EnrollmentState:
+        """Return whether a machine can use it at `now`, or has."""
+        if self.used_at is not None:
+            return EnrollmentState.USED
+        return EnrollmentState.VALID if self.expires_at > now else EnrollmentState.EXPIRED

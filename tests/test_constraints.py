@@ -7,7 +7,8 @@ import pytest
 from django.apps import apps
 from django.db import IntegrityError, connection, models, transaction
 
-from agents.models import Agent, AgentToken
+from agents.enrollment import create_enrollment_token
+from agents.models import Agent, AgentToken, EnrollmentToken
 from agents.tokens import issue_token
 from scheduling.models import Job, Lease, OutputChunk, Route, Schedule, Task, TaskInstance
 from scheduling.services.claiming import claim
@@ -46,6 +47,10 @@ def chunk(**fields):
 
 def change(model, row, **fields):
     model.objects.filter(pk=row.pk).update(**fields)
+
+
+def enrolment(**fields):
+    return create_enrollment_token(now=NOW, **fields).row
 
 
 def two_places():
@@ -88,6 +93,10 @@ VIOLATIONS = {
     "scheduling_taskinstance.token": lambda: [
         another_attempt(one, attempt=2, status="failed", token=one.token) for one in [attempt()]
     ],
+    "enrollmenttoken_lives_a_week_at_most": lambda: enrolment(life=timedelta(days=7, microseconds=1)),
+    "enrollmenttoken_used_in_time_by_an_agent": lambda: change(EnrollmentToken, enrolment(), used_at=NOW),
+    "enrollmenttoken_agent_has_its_own_name": lambda: enrolment(agent=factories.agent(), name="x"),
+    "agents_enrollmenttoken.digest": lambda: copy_of(enrolment()),
     "agents_agenttoken.digest": lambda: [
         copy_of(AgentToken.objects.get()) for _ in [issue_token(agent=factories.agent())]
     ],
@@ -163,6 +172,22 @@ def test_the_database_holds_no_rule_that_the_models_do_not_state():
         and not any(name.startswith(one.replace(".", "_")) for one in rules() if "." in one)
     }
     assert strangers == set()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda: enrolment(life=timedelta(0)),
+        lambda: change(
+            EnrollmentToken, enrolment(agent=factories.agent()), used_at=NOW + timedelta(minutes=15)
+        ),
+        lambda: enrolment(agent=factories.agent(), labels={"zone": "a"}),
+    ],
+    ids=["dead at birth", "used too late", "labels for an agent that has its own"],
+)
+def test_the_other_sides_of_the_rules_for_enrolment_tokens_hold_too(broken):
+    with pytest.raises(IntegrityError, match="enrollmenttoken_"), transaction.atomic():
+        broken()
 
 
 def test_a_servers_lease_has_one_row_for_its_name():

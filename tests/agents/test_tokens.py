@@ -14,6 +14,7 @@ from agents.errors import TokenRefused
 from agents.models import Agent, AgentToken
 from agents.services import archive_agent
 from tests import factories
+from tests.races import at_once
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -179,21 +180,7 @@ def test_the_state_of_a_token_is_told_in_a_word():
 def test_of_rotations_at_once_one_token_is_left_without_an_end():
     agent, now = factories.agent(), database_now()
     tokens.issue_token(agent=agent)
-    barrier = threading.Barrier(4)
-
-    def rotate():
-        try:
-            connection.ensure_connection()
-            barrier.wait(30)
-            tokens.rotate_token(agent_id=agent.pk, now=now)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=rotate) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    at_once(*[lambda: tokens.rotate_token(agent_id=agent.pk, now=now)] * 4)
     assert AgentToken.objects.count() == 5
     assert AgentToken.objects.filter(expires_at__isnull=True).count() == 1
 

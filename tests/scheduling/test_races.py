@@ -2,7 +2,6 @@
 
 import itertools
 import random
-import threading
 from collections import Counter
 from datetime import timedelta
 
@@ -19,35 +18,9 @@ from scheduling.services.output import Chunk, read_output, store_output
 from scheduling.states import InstanceStatus
 from tests import factories
 from tests.factories import NOW
+from tests.races import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LIMIT_SECS = 30
-
-
-def at_once(*works):
-    """Run each of `works` on a thread and a connection of its own, all released together; return results."""
-    barrier = threading.Barrier(len(works))
-    results, errors = [None] * len(works), []
-
-    def run(number, work):
-        try:
-            connection.ensure_connection()
-            barrier.wait(LIMIT_SECS)
-            results[number] = work()
-        except BaseException as error:  # noqa: BLE001 (raised again below, in the test's own thread)
-            errors.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(works)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(LIMIT_SECS)
-        assert not thread.is_alive()
-    if errors:
-        raise errors[0]
-    return results
 
 
 def plan(now=NOW):
