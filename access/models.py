@@ -73,8 +73,13 @@ class ApiToken(models.Model):
         return self.name
 
     @property
+    def is_limited(self) -> bool:
+        """Whether it permits less than its user may do."""
+        return self.scope != Scope.ADMIN or bool(self.namespace)
+
+    @property
     def is_valid(self) -> bool:
-        """Whether it may still be used."""
+        """Whether it may still be used, by this machine's clock; what counts is `access.tokens.find`."""
         if self.revoked_at is not None or not self.user.is_active:
             return False
         return self.expires_at is None or self.expires_at > timezone.now()

@@ -5,12 +5,14 @@ from typing import Any, Final
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from access import audit
 from access.actors import SYSTEM, Actor
 from access.errors import BadToken, NameTaken
 from access.models import ApiToken
-from access.roles import LEVEL_OF_SCOPE, Scope
+from access.roles import EVERYWHERE, Scope
 from access.secrets import digest_of, new_secret
 
 TOKEN_PREFIX: Final = "hfu"  # noqa: S105 (a prefix, not a secret)
@@ -29,9 +31,12 @@ def issue(
 ) -> tuple[ApiToken, str]:
     """Store and return a new token with its secret, which nobody can read again.
 
-    Raises NameTaken where the user has a valid token of this name.
+    It is good for all that the user may do, or for one `namespace`. Raises NameTaken where the user has a
+    token of this name that was not revoked.
     """
     secret = new_secret(TOKEN_PREFIX)
+    if namespace == EVERYWHERE:
+        namespace = ""
     try:
         with transaction.atomic():
             token = ApiToken.objects.create(
@@ -52,8 +57,18 @@ def find(secret: str) -> ApiToken:
     """Return the valid token with this secret; raise BadToken for every reason alike."""
     found = None
     if 0 < len(secret) <= MAX_TOKEN_CHARS:
-        found = ApiToken.objects.select_related("user").filter(digest=digest_of(secret)).first()
-    if found is None or not found.is_valid:
+        # The database's clock decides: it is the one that all servers share.
+        found = (
+            ApiToken.objects.select_related("user")
+            .filter(
+                Q(expires_at__isnull=True) | Q(expires_at__gt=Now()),
+                digest=digest_of(secret),
+                revoked_at__isnull=True,
+                user__is_active=True,
+            )
+            .first()
+        )
+    if found is None:
         raise BadToken
     return found
 
@@ -67,11 +82,6 @@ def revoke(*, token_id: int, now: datetime, by: Actor = SYSTEM) -> ApiToken:
             token.revoked_at = now
             audit.record(by=by, action="api_token.revoke", subject=token, before=_described(token))
         return token
-
-
-def exceeds(scope: str, other: str) -> bool:
-    """Whether a scope permits more than another one."""
-    return LEVEL_OF_SCOPE[Scope(scope)] > LEVEL_OF_SCOPE[Scope(other)]
 
 
 def _described(token: ApiToken) -> dict[str, Any]:

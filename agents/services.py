@@ -8,7 +8,7 @@ import uuid_utils.compat
 from django.db import IntegrityError, transaction
 
 from access import audit
-from access.actors import SYSTEM, Actor
+from access.actors import SYSTEM, Actor, ActorKind
 from agents import hints
 from agents.errors import AgentAlreadyExists
 from agents.models import Agent, AgentStatus, AgentToken
@@ -61,11 +61,23 @@ def record_heartbeat(
     status: str | None = None,
     metrics: dict[str, Any] | None = None,
     running_tasks: int | None = None,
+    by: Actor = SYSTEM,
 ) -> Agent:
-    """Note that an agent which has no socket is there, and return it; raise Agent.DoesNotExist."""
+    """Note that an agent which has no socket is there, and return it; raise Agent.DoesNotExist.
+
+    What agents say of themselves, every few seconds, leaves no audit entry; that others say it for them does.
+    """
     fields: dict[str, Any] = {"status": status or AgentStatus.ONLINE, "last_heartbeat_at": now}
     if metrics is not None:
         fields["metrics"] = metrics
     if running_tasks is not None:
         fields["running_tasks"] = running_tasks
-    return update_agent(agent_id=agent_id, now=now, **fields)
+    if by.kind in (ActorKind.AGENT, ActorKind.SYSTEM):
+        return update_agent(agent_id=agent_id, now=now, **fields)
+    with transaction.atomic():
+        agent = Agent.objects.select_for_update(no_key=True).get(pk=agent_id, archived_at__isnull=True)
+        before = audit.snapshot(agent, fields)
+        agent = update_agent(agent_id=agent_id, now=now, **fields)
+        after = audit.snapshot(agent, fields)
+        audit.record(by=by, action="agent.heartbeat", subject=agent, before=before, after=after)
+        return agent

@@ -1,7 +1,7 @@
 """Counts over the whole cluster: sessions of agents, and tasks, however many there are."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
@@ -27,23 +27,33 @@ SELECT wanted.status, counted.count
 FROM unnest(%(statuses)s::text[]) AS wanted(status)
 CROSS JOIN LATERAL (
     SELECT count(*) FROM (
-        SELECT FROM scheduling_task AS task WHERE task.status = wanted.status LIMIT %(limit)s
+        SELECT FROM scheduling_task AS task
+        WHERE task.status = wanted.status
+          AND (%(namespaces)s::text[] IS NULL OR task.namespace = ANY(%(namespaces)s::text[]))
+        LIMIT %(limit)s
     ) AS seen
 ) AS counted
 """
 _COUNT_SINCE: Final = """
 SELECT status, count(*) FROM (
-    SELECT status FROM scheduling_task WHERE scheduled_at >= %(since)s LIMIT %(limit)s
+    SELECT status FROM scheduling_task
+    WHERE scheduled_at >= %(since)s
+      AND (%(namespaces)s::text[] IS NULL OR namespace = ANY(%(namespaces)s::text[]))
+    LIMIT %(limit)s
 ) AS seen
 GROUP BY status
 """
 _AVERAGE: Final = """
 SELECT avg(extract(epoch FROM completed_at - started_at))::float8
 FROM (
-    SELECT started_at, completed_at FROM scheduling_taskinstance ORDER BY id DESC LIMIT %(limit)s
+    SELECT task_id, started_at, completed_at FROM scheduling_taskinstance ORDER BY id DESC LIMIT %(limit)s
 ) AS newest
 WHERE started_at IS NOT NULL AND completed_at IS NOT NULL
   AND (%(since)s::timestamptz IS NULL OR completed_at >= %(since)s::timestamptz)
+  AND (%(namespaces)s::text[] IS NULL OR EXISTS (
+    SELECT FROM scheduling_task AS task
+    WHERE task.id = newest.task_id AND task.namespace = ANY(%(namespaces)s::text[])
+  ))
 """
 
 
@@ -76,28 +86,34 @@ class TaskStats:
         return self.by_status[TaskStatus.FAILED]
 
 
-def task_stats(*, since: datetime | None = None) -> TaskStats:
-    """Count tasks, or those planned for `since` and later; at most one statement more for each status."""
+def task_stats(*, since: datetime | None = None, namespaces: Collection[str] | None = None) -> TaskStats:
+    """Count tasks, those planned for `since` and later, those in `namespaces`; None is no limit.
+
+    At most one statement more for each status.
+    """
+    within = None if namespaces is None else sorted(namespaces)
     with connection.cursor() as cursor:
-        limit = EXACT_COUNT_UP_TO + 1
+        bounds = {"since": since, "namespaces": within, "limit": EXACT_COUNT_UP_TO + 1}
         if since is None:
-            cursor.execute(_COUNT_ALL, {"statuses": TaskStatus.values, "limit": limit})
+            cursor.execute(_COUNT_ALL, {**bounds, "statuses": TaskStatus.values})
         else:
-            cursor.execute(_COUNT_SINCE, {"since": since, "limit": limit})
+            cursor.execute(_COUNT_SINCE, bounds)
         counts = dict.fromkeys(TaskStatus, 0) | {TaskStatus(status): count for status, count in cursor}
-        cursor.execute(_AVERAGE, {"since": since, "limit": AVERAGED_ATTEMPTS})
+        cursor.execute(_AVERAGE, {**bounds, "limit": AVERAGED_ATTEMPTS})
         average = cursor.fetchone()[0]
     if since is None:
         too_many = [status for status, count in counts.items() if count > EXACT_COUNT_UP_TO]
     else:
         too_many = list(counts) if sum(counts.values()) > EXACT_COUNT_UP_TO else []
     for status in too_many:
-        counts[status] = max(counts[status], _estimate(status, since))
+        counts[status] = max(counts[status], _estimate(status, since, within))
     return TaskStats(by_status=counts, average_execution_time=average or 0.0)
 
 
-def _estimate(status: TaskStatus, since: datetime | None) -> int:
+def _estimate(status: TaskStatus, since: datetime | None, namespaces: list[str] | None = None) -> int:
     tasks = Task.objects.filter(status=status)
+    if namespaces is not None:
+        tasks = tasks.filter(namespace__in=namespaces)
     if since is not None:
         tasks = tasks.filter(scheduled_at__gte=since)
     return int(json.loads(tasks.explain(format="json"))[0]["Plan"]["Plan Rows"])

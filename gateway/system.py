@@ -4,7 +4,7 @@ import logging
 import platform
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -58,13 +58,21 @@ def health_details() -> dict[str, Any]:
     }
 
 
-def system_metrics(*, include_details: bool = False, range_minutes: int | None = None) -> dict[str, Any]:
-    """Return SystemMetrics; with a range, tasks are those planned for that long ago or later."""
+def system_metrics(
+    *,
+    include_details: bool = False,
+    range_minutes: int | None = None,
+    namespaces: Collection[str] | None = None,
+) -> dict[str, Any]:
+    """Return SystemMetrics; with a range, tasks are those planned for that long ago or later.
+
+    Of tasks, those of `namespaces` alone are counted, where that is given.
+    """
     now = database_now()
     since = None if range_minutes is None else now - timedelta(minutes=range_minutes)
     metrics: dict[str, Any] = {
         "connections": connection_stats(),
-        "tasks": task_stats(since=since),
+        "tasks": task_stats(since=since, namespaces=namespaces),
         "timestamp": now,
     }
     if include_details:

@@ -5,7 +5,6 @@ from typing import Any, ClassVar, Final
 
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions, serializers
@@ -84,7 +83,7 @@ class TokenRequest(RequestSerializer):
 
     def validate_expires_at(self, value: Any) -> Any:
         """Refuse a token that would be dead at birth."""
-        if value is not None and value <= timezone.now():
+        if value is not None and value <= database_now():
             raise serializers.ValidationError(_("expected a time in the future"))
         return value
 
@@ -104,8 +103,12 @@ class TokenViewSet(ResourceViewSet):
         return ApiToken.objects.select_related("user")
 
     def get_queryset(self) -> QuerySet[ApiToken]:
-        own = self.rows().filter(user=_person(self.request))
-        return self.rows() if _administers_users(self.request) else own
+        """Return what the caller may see of tokens; with a limited one, that one alone."""
+        shown = _shown_token(self.request)
+        if shown is not None and shown.is_limited:
+            return self.rows().filter(pk=shown.pk)
+        person = _person(self.request)
+        return self.rows() if person.has_perm("auth.change_user") else self.rows().filter(user=person)
 
     @extend_schema(responses={201: CreatedTokenSerializer})
     @idempotent(never_again=("token",))
@@ -114,19 +117,17 @@ class TokenViewSet(ResourceViewSet):
 
         With a token of scope `admin` one makes others; with a lesser one none, or it could outlive itself.
         """
-        shown = request.auth
-        if isinstance(shown, ApiToken) and (shown.scope != Scope.ADMIN or shown.namespace):
-            raise exceptions.PermissionDenied(
-                _("This needs a session, or a token of scope admin for all namespaces.")
-            )
+        _refuse_limited_token(request)
+        shown = _shown_token(request)
         data = self.read_body()
-        if isinstance(shown, ApiToken) and shown.expires_at is not None:
+        if shown is not None and shown.expires_at is not None:
             data["expires_at"] = min(data.get("expires_at") or shown.expires_at, shown.expires_at)
         token, secret = tokens.issue(user=_person(request), by=self.actor, **data)
         token.token = secret  # type: ignore[attr-defined]
         return Response(CreatedTokenSerializer(token).data, status=201)
 
     def perform_destroy(self, entity: ApiToken) -> None:
+        _refuse_limited_token(self.request)
         tokens.revoke(token_id=entity.pk, now=database_now(), by=self.actor)
 
 
@@ -183,7 +184,7 @@ class WhoAmIView(APIView):
     def get(self, request: Request) -> Response:
         """Tell who the caller is and which role they have in which namespace."""
         authority = authority_for(request)
-        token = request.auth if isinstance(request.auth, ApiToken) else None
+        token = _shown_token(request)
         held = {EVERYWHERE: authority.everywhere, **authority.within}
         roles = {name: role for name, permissions in held.items() if (role := _role(permissions))}
         return Response(
@@ -210,8 +211,14 @@ def _person(request: Request) -> User:
     return user
 
 
-def _administers_users(request: Request) -> bool:
-    """Whether the caller may manage other people's tokens: by session, or with a token for everything."""
-    token = request.auth if isinstance(request.auth, ApiToken) else None
-    is_limited = token is not None and (token.scope != Scope.ADMIN or bool(token.namespace))
-    return not is_limited and _person(request).has_perm("auth.change_user")
+def _shown_token(request: Request) -> ApiToken | None:
+    return request.auth if isinstance(request.auth, ApiToken) else None
+
+
+def _refuse_limited_token(request: Request) -> None:
+    """Raise PermissionDenied for a token that is not good for everything: it may not manage tokens."""
+    shown = _shown_token(request)
+    if shown is not None and shown.is_limited:
+        raise exceptions.PermissionDenied(
+            _("This needs a session, or a token of scope admin for all namespaces.")
+        )

@@ -19,9 +19,9 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from access.models import ApiToken
 from rest.fields import refuse
 from rest.models import IdempotencyKey
+from rest.permissions import caller_key
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
@@ -55,7 +55,7 @@ def idempotent(*, never_again: tuple[str, ...] = ()) -> Callable[[View], View]:
                 return method(view, request, *args, **kwargs)
             if not _KEY.match(key):
                 refuse({HEADER: "expected 1 to 255 printable ASCII characters without spaces"})
-            caller = _caller(request)
+            caller = caller_key(request)
             with transaction.atomic():
                 _purge()
                 row_id = _claim(caller, key, _digest(request))
@@ -68,12 +68,6 @@ def idempotent(*, never_again: tuple[str, ...] = ()) -> Callable[[View], View]:
         return with_key
 
     return decorate
-
-
-def _caller(request: Request) -> str:
-    """Return whose keys these are: a token's own, since another of the same user's may be permitted less."""
-    name = str(request.user.get_username())
-    return f"{name} {request.auth.digest}" if isinstance(request.auth, ApiToken) else name
 
 
 def _digest(request: Request) -> str:

@@ -44,7 +44,10 @@ class Rows:
 
 
 class ByRole(BasePermission):
-    """Asks the view which permission the action needs, and the caller's authority whether it is held."""
+    """Asks the view which permission the action needs, and the caller's authority whether it is held.
+
+    A view with `needs_everywhere` tells of all namespaces at once, so a role in one of them will not do.
+    """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if not (request.user and request.user.is_authenticated):
@@ -60,7 +63,12 @@ class ByRole(BasePermission):
             return True
         authority = authority_for(request)
         namespace = _refuse_unseen_places(view, authority)
-        may = authority.may(permission) if namespace is None else authority.may_in(namespace, permission)
+        if getattr(view, "needs_everywhere", False):
+            may = permission in authority.everywhere
+        elif namespace is None:
+            may = authority.may(permission)
+        else:
+            may = authority.may_in(namespace, permission)
         if not may:
             refuse(permission, namespace)
         return True
@@ -74,6 +82,19 @@ def authority_for(request: Request) -> Authority:
         cached = authority_of(request.user, token)
         request._authority = cached  # type: ignore[attr-defined]
     return cached
+
+
+def caller_key(request: Request) -> str:
+    """Return what tells the caller of a request from all others, whatever they are called.
+
+    A token is a caller of its own: another one of the same user's may be permitted less.
+    """
+    if isinstance(request.auth, ApiToken):
+        return f"token {request.auth.pk}"
+    agent = getattr(request.user, "agent", None)
+    if agent is not None:
+        return f"agent {agent.pk}"
+    return f"user {request.user.pk}"
 
 
 def actor_for(request: Request) -> Actor:
@@ -130,7 +151,7 @@ def _refuse_unseen_places(view: Any, authority: Authority) -> str | None:
 
 def _agent_may(agent: Model, view: Any) -> bool:
     """Whether an agent may do it: to itself, and to its own attempts; what is not its own is not there."""
-    if view.action not in getattr(view, "agent_actions", ()):
+    if getattr(view, "action", None) not in getattr(view, "agent_actions", ()):
         return False
     if "pk" in view.kwargs and not view.rows_of_agent(agent).filter(pk=view.kwargs["pk"]).exists():
         raise exceptions.NotFound

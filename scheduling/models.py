@@ -331,8 +331,8 @@ class TaskInstance(models.Model):
 
     @property
     def namespace(self) -> str:
-        """Its job's."""
-        return self.job.namespace
+        """Its task's, which stays where it was planned when its job moves."""
+        return self.task.namespace
 
 
 class OutputStream(models.IntegerChoices):

@@ -77,6 +77,5 @@ class AgentViewSet(ResourceViewSet):
         """Note that an agent is there which a proxy keeps from opening a WebSocket, and how it is."""
         agent = self.get_queryset().get(pk=pk)
         data = self.read_body()
-        return Response(
-            self.represent(services.record_heartbeat(agent_id=agent.pk, now=database_now(), **data))
-        )
+        agent = services.record_heartbeat(agent_id=agent.pk, now=database_now(), by=self.actor, **data)
+        return Response(self.represent(agent))

@@ -19,6 +19,7 @@ from gateway.api.connections import ConnectionStatsSerializer
 from gateway.exposition import registry
 from rest.fields import FlagField
 from rest.fields import WholeNumberField as Whole
+from rest.permissions import authority_for
 from rest.serializers import ErrorResponseSerializer, RequestSerializer
 
 # A range may reach back ten years.
@@ -167,10 +168,15 @@ class MetricsView(_Question):
         responses={200: SystemMetricsSerializer, **REFUSALS},
     )
     def post(self, request: Request) -> Response:
-        """Count sessions and tasks; with details also what the server, its machine and database do."""
+        """Count sessions and tasks; with details also what the server, its machine and database do.
+
+        Of tasks, it counts those that the caller sees.
+        """
         data = self.read_body()
         metrics = system.system_metrics(
-            include_details=data["include_details"], range_minutes=data.get("time_range")
+            include_details=data["include_details"],
+            range_minutes=data.get("time_range"),
+            namespaces=authority_for(request).namespaces("scheduling.view_task"),
         )
         return Response(SystemMetricsSerializer(metrics).data)
 
@@ -213,6 +219,7 @@ class PrometheusView(APIView):
     """The text that Prometheus reads; its token goes into `authorization` of the scrape configuration."""
 
     needed_permission = "gateway.view_server"
+    needs_everywhere = True
     content_negotiation_class = _AnyAccepted
     renderer_classes = (JSONRenderer,)
 

@@ -115,7 +115,7 @@ class TaskInstanceViewSet(ResourceViewSet):
     """Attempts of tasks."""
 
     resource = "scheduling.taskinstance"
-    namespace_path = "job__namespace"
+    namespace_path = "task__namespace"
     needs: ClassVar[Mapping[str, str]] = {
         "start": "scheduling.change_taskinstance",
         "complete": "scheduling.change_taskinstance",
@@ -158,7 +158,7 @@ class TaskInstanceViewSet(ResourceViewSet):
         return [*TaskInstanceSerializer(entities, many=True, context=context).data]
 
     def perform_create(self, data: dict[str, Any]) -> TaskInstance:
-        agent_id = _known_agent(data.get("agent_id"))
+        agent_id = self._seen_agent(data.get("agent_id"))
         task_id = data["task_id"]
         seen_tasks = seen(
             Task.objects.all(),
@@ -180,7 +180,7 @@ class TaskInstanceViewSet(ResourceViewSet):
 
     def start(self, request: Request, pk: str) -> Response:
         """Note that the attempt's command was started."""
-        agent_id = _known_agent(self._body_for(pk).get("agent_id"))
+        agent_id = self._seen_agent(self._body_for(pk).get("agent_id"))
         instance = by_hand.start_attempt(
             instance_id=_id(pk), agent_id=agent_id, now=database_now(), by=self.actor
         )
@@ -211,6 +211,24 @@ class TaskInstanceViewSet(ResourceViewSet):
         """List the attempts with one status."""
         return self.array(self.get_queryset().filter(status=known(status, filters.INSTANCE_STATUS)))
 
+    def _seen_agent(self, agent_id: Any) -> Any:
+        """Return the id of an agent that the caller sees, None for none; an agent sees itself.
+
+        Raises InvalidField.
+        """
+        if agent_id is None:
+            return None
+        agents = Agent.objects.filter(archived_at__isnull=True)
+        caller = getattr(self.request.user, "agent", None)
+        if caller is not None:
+            agents = agents.filter(pk=caller.pk)
+        else:
+            authority = authority_for(self.request)
+            agents = seen(agents, authority=authority, permission="agents.view_agent", namespace_path=None)
+        if not agents.filter(pk=agent_id).exists():
+            raise InvalidField({"agent_id": str(_("There is no such agent."))})
+        return agent_id
+
     def _body_for(self, pk: str) -> dict[str, Any]:
         """Return the body of an action on an attempt; one that is not there is a 404 before a bad body."""
         self.get_queryset().only("pk").get(pk=pk)
@@ -239,13 +257,6 @@ class InstanceLogsViewSet(TaskInstanceViewSet):
         instance = self.get_queryset().get(pk=pk)
         renderer = request.accepted_renderer
         return log_response(instance, wanted, as_text=isinstance(renderer, PlainTextRenderer))
-
-
-def _known_agent(agent_id: Any) -> Any:
-    """Return the id of an agent that is there, or None for none; raise InvalidField."""
-    if agent_id is None or Agent.objects.filter(pk=agent_id, archived_at__isnull=True).exists():
-        return agent_id
-    raise InvalidField({"agent_id": str(_("There is no such agent."))})
 
 
 def _id(pk: str) -> Any:

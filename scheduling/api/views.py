@@ -207,10 +207,13 @@ class TaskViewSet(ResourceViewSet):
         return Task.objects.all()
 
     def perform_create(self, data: dict[str, Any]) -> Task:
-        self.authorize("scheduling.add_task", data["job"].namespace)
+        namespace = data["job"].namespace
+        self.authorize("scheduling.add_task", namespace)
+        self._authorize_config(data, namespace)
         return manual.trigger_job(now=database_now(), by=self.actor, **data)
 
     def perform_update(self, entity: Task, data: dict[str, Any]) -> Task:
+        self._authorize_config(data, entity.namespace)
         return manual.update_task(task_id=entity.pk, now=database_now(), by=self.actor, **data)
 
     def perform_destroy(self, entity: Task) -> None:
@@ -238,3 +241,8 @@ class TaskViewSet(ResourceViewSet):
     def with_status(self, request: Request, status: str) -> Response:
         """List the tasks with one status."""
         return self.array(self.get_queryset().filter(status=known(status, filters.TASK_STATUS)))
+
+    def _authorize_config(self, data: dict[str, Any], namespace: str) -> None:
+        """Raise PermissionDenied for who may run what others defined and brings a command of their own."""
+        if data.get("config"):
+            self.authorize("scheduling.change_job", namespace)

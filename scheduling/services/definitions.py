@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 
 from access import audit
 from access.actors import SYSTEM, Actor
+from access.roles import EVERYWHERE
 from scheduling import hints
 from scheduling.environment import environment_problem
 from scheduling.errors import AlreadyExists, InvalidField, InvalidState
@@ -261,6 +262,8 @@ def _text_problems(job: Job) -> dict[str, str]:
         value = getattr(job, name)
         if not isinstance(value, str) or not value.strip() or len(value) > 255 or "\x00" in value:
             errors[name] = "expected 1 to 255 characters"
+    if job.namespace == EVERYWHERE:
+        errors["namespace"] = f"{EVERYWHERE} means every namespace"
     for name in ("description", "command"):
         value = getattr(job, name)
         if not isinstance(value, str) or "\x00" in value or len(value) > 65_536:

@@ -278,13 +278,15 @@ def test_a_range_leaves_older_tasks_out(api):
 @pytest.mark.parametrize("since", [None, factories.NOW - timedelta(days=1)])
 def test_beyond_the_limit_tasks_are_estimated_and_never_fewer_than_seen(db, monkeypatch, since):
     monkeypatch.setattr(statistics, "EXACT_COUNT_UP_TO", 3)
-    monkeypatch.setattr(statistics, "_estimate", lambda status, since: {"pending": 70}.get(status, 0))
+    monkeypatch.setattr(
+        statistics, "_estimate", lambda status, since, namespaces: {"pending": 70}.get(status, 0)
+    )
     job = factories.job()
     for _ in range(5):
         factories.task(job=job)
     stats = statistics.task_stats(since=since)
     assert (stats.pending_tasks, stats.total_tasks) == (70, 70)
-    monkeypatch.setattr(statistics, "_estimate", lambda status, since: 0)
+    monkeypatch.setattr(statistics, "_estimate", lambda status, since, namespaces: 0)
     assert statistics.task_stats(since=since).pending_tasks == 4
 
 
