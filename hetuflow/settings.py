@@ -167,6 +167,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "AgentStatusEnum": "agents.models.AgentStatus",
         "AgentActivityEnum": "agents.api.serializers.HEARTBEAT_STATUSES",
+        "AgentTokenStateEnum": "agents.models.TokenState",
+        "EnrollmentStateEnum": "agents.models.EnrollmentState",
         "ScheduleStatusEnum": "scheduling.models.ScheduleStatus",
         "ScheduleSwitchEnum": "scheduling.api.serializers.SWITCHABLE_STATUSES",
         "TaskStatusEnum": "scheduling.states.TaskStatus",

@@ -2,6 +2,8 @@
 
 from django.urls import path
 
+from agents.api.enrollment import EnrollmentTokenViewSet, EnrollView
+from agents.api.tokens import AgentTokenViewSet
 from gateway.api.agents import ConnectedAgentViewSet
 from gateway.api.connections import ConnectionViewSet
 from gateway.api.health import HealthView, SystemHealthView
@@ -25,6 +27,15 @@ urlpatterns = [
     ),
     path("agents/online", ConnectedAgentViewSet.as_view({"get": "online"})),
     path("agents/offline", ConnectedAgentViewSet.as_view({"get": "offline"})),
+    path("agents/enroll", EnrollView.as_view(), name="enroll"),
+    *resource_paths(
+        "agents/enrollment-tokens",
+        EnrollmentTokenViewSet,
+        only=("query", "list", "create", "retrieve", "destroy"),
+    ),
+    path("agents/<id:pk>/tokens", AgentTokenViewSet.as_view({"get": "list", POST: "create"})),
+    path("agents/<id:pk>/tokens/rotate", AgentTokenViewSet.as_view({POST: "rotate"})),
+    path("agents/<id:pk>/tokens/<int:token_id>", AgentTokenViewSet.as_view({"delete": "revoke"})),
     *resource_paths(
         "connections",
         ConnectionViewSet,
