@@ -169,7 +169,7 @@ SPECTACULAR_SETTINGS = {
         "AgentActivityEnum": "agents.api.serializers.HEARTBEAT_STATUSES",
         "AgentTokenStateEnum": "agents.models.TokenState",
         "EnrollmentStateEnum": "agents.models.EnrollmentState",
-        "ScheduleStatusEnum": "scheduling.models.ScheduleStatus",
+        "ScheduleStatusEnum": "scheduling.kinds.ScheduleStatus",
         "ScheduleSwitchEnum": "scheduling.api.serializers.SWITCHABLE_STATUSES",
         "TaskStatusEnum": "scheduling.states.TaskStatus",
         "TaskInstanceStatusEnum": "scheduling.states.InstanceStatus",

@@ -4,12 +4,15 @@ The rules that the database can keep stand in the constraints here; the invarian
 of `docs/reliability.md`. Status changes are made by `scheduling.services.lifecycle` alone.
 """
 
+import secrets
+
 import uuid_utils.compat
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from agents.models import Agent
+from scheduling.kinds import DaylightGap, DaylightOverlap, ScheduleKind, ScheduleStatus
 from scheduling.querysets import InstanceQuerySet, JobQuerySet, ScheduleQuerySet, TaskQuerySet
 from scheduling.states import (
     INSTANCE_LIVE,
@@ -85,19 +88,9 @@ class Job(models.Model):
         return f"{self.namespace}/{self.name}"
 
 
-class ScheduleKind(models.TextChoices):
-    CRON = "cron", _("cron")
-    INTERVAL = "interval", _("interval")
-    ONCE = "once", _("once")
-    EVENT = "event", _("event")
-    DAEMON = "daemon", _("daemon")
-    FLOW = "flow", _("flow")
-
-
-class ScheduleStatus(models.TextChoices):
-    ENABLED = "enabled", _("enabled")
-    DISABLED = "disabled", _("disabled")
-    EXPIRED = "expired", _("expired")
+def new_seed() -> int:
+    """Return a number that tells schedules apart."""
+    return secrets.randbelow(2**31)
 
 
 class Schedule(models.Model):
@@ -107,9 +100,17 @@ class Schedule(models.Model):
     name = models.CharField(_("name"), max_length=255, blank=True, default="")
     description = models.TextField(_("description"), blank=True, default="")
     kind = models.CharField(_("kind"), max_length=16, choices=ScheduleKind.choices)
-    cron_expression = models.CharField(_("cron expression"), max_length=255, null=True, blank=True)  # noqa: DJ001 (the contract says null)
+    cron_expression = models.TextField(_("cron expression"), null=True, blank=True)  # noqa: DJ001 (the contract says null)
     interval_secs = models.PositiveIntegerField(_("interval in seconds"), null=True, blank=True)
     timezone = models.CharField(_("time zone"), max_length=64, default="UTC")
+    dst_gap = models.CharField(  # noqa: DJ001 (null: as cron does it)
+        _("when the clocks go forward"), max_length=16, choices=DaylightGap.choices, null=True, blank=True
+    )
+    dst_overlap = models.CharField(  # noqa: DJ001
+        _("when the clocks go back"), max_length=16, choices=DaylightOverlap.choices, null=True, blank=True
+    )
+    # What `~` draws its values from; kept when the schedule is renamed or restored.
+    seed = models.PositiveIntegerField(default=new_seed, editable=False)
     start_time = models.DateTimeField(_("start"), null=True, blank=True)
     end_time = models.DateTimeField(_("end"), null=True, blank=True)
     max_count = models.PositiveIntegerField(_("at most so many runs"), null=True, blank=True)
@@ -155,6 +156,14 @@ class Schedule(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(max_count__isnull=True) | Q(max_count__gte=1), name="schedule_max_count_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(dst_gap__isnull=True) | Q(dst_gap__in=DaylightGap.values),
+                name="schedule_dst_gap_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(dst_overlap__isnull=True) | Q(dst_overlap__in=DaylightOverlap.values),
+                name="schedule_dst_overlap_known",
             ),
         ]
         indexes = [

@@ -1,34 +1,27 @@
 """The rules of time (pure): which instants a schedule plans.
 
-Instants go in and come out as aware UTC; the zone of the schedule matters only in here. Cron is cronsim's,
-which follows Debian's cron through daylight-saving changes: 5 fields, or 6 with seconds first.
+Instants go in and come out as aware UTC; the zone of the schedule matters only in here. What expressions mean
+and what the clocks do to them stands in `scheduling.timing`.
 """
 
-import re
+import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
-from cronsim import CronSim, CronSimError
+from scheduling.timing import expressions, zones
+from scheduling.timing.cron import Every
+from scheduling.timing.errors import ExpressionError
+from scheduling.timing.expressions import Expression
+from scheduling.timing.words import in_words
+from scheduling.timing.zones import Gap, Overlap
 
-MAX_EXPRESSION_CHARS: Final = 255
 MAX_INTERVAL_SECS: Final = 366 * 86_400
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MACROS: Final = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
-_CRON_CHARACTERS: Final = re.compile(r"[0-9A-Za-z*/,#\- ]+\Z")
-_EXAMPLE: Final = "an example that works: 30 2 * * 1-5 (half past two on weekdays)"
 
 
 class RecurrenceError(ValueError):
@@ -43,8 +36,11 @@ class RecurrenceError(ValueError):
 class Recurrence:
     """What a schedule says about time; instants are aware UTC.
 
-    An interval is a fixed rate from `start_time`, or from the Unix epoch where there is none, so that its
-    instants do not depend on when anything was started.
+    `cron_expression` holds one expression a line. An interval is a fixed rate from `start_time`, or from the
+    Unix epoch where there is none, so that its instants do not depend on when anything was started.
+    Without `dst_gap` and `dst_overlap` expressions are treated as Debian's cron treats them: those with a
+    fixed hour and minute run once, after a gap and in the first pass, others follow the time that passes.
+    `seed` tells schedules apart for `~`.
     """
 
     kind: str
@@ -53,6 +49,9 @@ class Recurrence:
     timezone: str = "UTC"
     start_time: datetime | None = None
     end_time: datetime | None = None
+    dst_gap: str | None = None
+    dst_overlap: str | None = None
+    seed: str = ""
 
 
 def validate(recurrence: Recurrence) -> None:
@@ -62,8 +61,12 @@ def validate(recurrence: Recurrence) -> None:
             "timezone", f"{recurrence.timezone!r} is not an IANA time zone; examples: UTC, Asia/Shanghai"
         )
     _validate_bounds(recurrence)
+    _validate_daylight(recurrence)
     if recurrence.kind == "cron":
-        _validate_cron(recurrence.cron_expression, recurrence.timezone)
+        try:
+            _expressions(recurrence)
+        except ExpressionError as error:
+            raise RecurrenceError("cron_expression", str(error)) from error
     elif recurrence.kind == "interval":
         interval = recurrence.interval_secs
         if type(interval) is not int or not 1 <= interval <= MAX_INTERVAL_SECS:
@@ -93,80 +96,75 @@ def instants_between(recurrence: Recurrence, after: datetime, until: datetime, l
     return result
 
 
-def _instants(recurrence: Recurrence, after: datetime) -> Iterator[datetime]:
-    """Yield the planned instants strictly after `after`, in order, within start and end."""
-    start, end = recurrence.start_time, recurrence.end_time
-    if recurrence.kind == "once":
-        candidates: Iterator[datetime] = iter([start] if start is not None and start > after else [])
-    elif recurrence.kind == "interval":
-        candidates = _interval_instants(recurrence, after)
-    else:
-        # The start itself counts, and cronsim looks strictly after what it is given.
-        begin = after if start is None else max(after, start - timedelta(microseconds=1))
-        candidates = _cron_instants(str(recurrence.cron_expression), recurrence.timezone, begin)
-    for instant in candidates:
-        if end is not None and instant > end:
-            return
-        yield instant
-
-
-def _interval_instants(recurrence: Recurrence, after: datetime) -> Iterator[datetime]:
-    anchor = recurrence.start_time or _EPOCH
-    interval = timedelta(seconds=recurrence.interval_secs or 1)
-    step = max(0, (after - anchor) // interval + 1) if after >= anchor else 0
-    while True:
-        yield anchor + step * interval
-        step += 1
-
-
-def _cron_instants(expression: str, timezone: str, after: datetime) -> Iterator[datetime]:
-    """Yield cronsim's instants in UTC.
-
-    From within the second pass of a repeated hour cronsim's next instant can lie in the past (it is the first
-    pass's); such instants have had their turn and are passed over.
-    """
-    last = after
-    for local in CronSim(normalise_cron(expression), after.astimezone(_zone(timezone))):
-        instant = local.astimezone(UTC)
-        if instant > last:
-            last = instant
-            yield instant
-
-
-def normalise_cron(expression: str) -> str:
-    """Return `expression` with a macro such as @daily spelt out."""
-    return _MACROS.get(expression.strip().lower(), expression.strip())
-
-
-def describe(recurrence: Recurrence) -> str:
-    """Return the rule in English words."""
+def describe(recurrence: Recurrence, *, language: str = "en") -> str:
+    """Return the rule in words; Chinese where cron is concerned, if `language` says so."""
     if recurrence.kind == "cron":
-        now = datetime.now(UTC)
-        words = CronSim(normalise_cron(str(recurrence.cron_expression)), now).explain()
+        words = in_words(recurrence.cron_expression or "", language=language, seed=recurrence.seed)
         return f"{words} ({recurrence.timezone})"
     if recurrence.kind == "interval":
         return f"Every {recurrence.interval_secs} seconds"
     return f"Once, at {recurrence.start_time:%Y-%m-%d %H:%M:%S} UTC"
 
 
-@lru_cache(maxsize=4096)
-def _validate_cron(expression: str | None, timezone: str) -> None:
-    if not expression or not expression.strip():
-        raise RecurrenceError("cron_expression", f"required; {_EXAMPLE}")
-    if len(expression) > MAX_EXPRESSION_CHARS:
-        raise RecurrenceError("cron_expression", f"longer than {MAX_EXPRESSION_CHARS} characters; {_EXAMPLE}")
-    text = normalise_cron(expression)
-    if not _CRON_CHARACTERS.match(text):
-        raise RecurrenceError(
-            "cron_expression", f"{expression!r} holds a character that cron does not know; {_EXAMPLE}"
-        )
-    try:
-        next(CronSim(text, datetime(2024, 1, 1, tzinfo=_zone(timezone))))
-    except (CronSimError, StopIteration) as error:
-        why = str(error) or "it never comes true"
-        raise RecurrenceError(
-            "cron_expression", f"{expression!r} cannot be planned: {why}; {_EXAMPLE}"
-        ) from None
+def _instants(recurrence: Recurrence, after: datetime) -> Iterator[datetime]:
+    """Yield the planned instants strictly after `after`, in order, within start and end."""
+    start, end = recurrence.start_time, recurrence.end_time
+    if recurrence.kind == "once":
+        candidates: Iterator[datetime] = iter([start] if start is not None and start > after else [])
+    elif recurrence.kind == "interval":
+        interval = timedelta(seconds=recurrence.interval_secs or 1)
+        candidates = _interval_instants(start or _EPOCH, interval, after)
+    else:
+        # The start itself counts, and patterns look strictly after what they are given.
+        begin = after if start is None else max(after, start - timedelta(microseconds=1))
+        candidates = _expression_instants(recurrence, begin)
+    for instant in candidates:
+        if end is not None and instant > end:
+            return
+        yield instant
+
+
+def _interval_instants(anchor: datetime, interval: timedelta, after: datetime) -> Iterator[datetime]:
+    step = max(0, (after - anchor) // interval + 1) if after >= anchor else 0
+    while True:
+        yield anchor + step * interval
+        step += 1
+
+
+def _expression_instants(recurrence: Recurrence, after: datetime) -> Iterator[datetime]:
+    """Yield the instants of all expressions, each once, strictly after `after`."""
+    parsed = _expressions(recurrence)
+    if len(parsed) == 1:
+        yield from _instants_of(parsed[0], recurrence, after)
+        return
+    last = after
+    for instant in heapq.merge(*(_instants_of(each, recurrence, after) for each in parsed)):
+        if instant > last:
+            last = instant
+            yield instant
+
+
+def _instants_of(expression: Expression, recurrence: Recurrence, after: datetime) -> Iterator[datetime]:
+    if isinstance(expression, Every):
+        return _interval_instants(recurrence.start_time or _EPOCH, expression.interval, after)
+    is_wall_clock = expression.is_wall_clock
+    gap, overlap = recurrence.dst_gap, recurrence.dst_overlap
+    return zones.instants(
+        expression,
+        recurrence.timezone,
+        after,
+        gap=Gap(gap or (Gap.NEXT_VALID if is_wall_clock else Gap.SKIP)),
+        overlap=Overlap(overlap or (Overlap.FIRST if is_wall_clock else Overlap.BOTH)),
+    )
+
+
+def _expressions(recurrence: Recurrence) -> tuple[Expression, ...]:
+    return expressions.parse(
+        recurrence.cron_expression or "",
+        zone=recurrence.timezone,
+        start=recurrence.start_time,
+        seed=recurrence.seed,
+    )
 
 
 def _validate_bounds(recurrence: Recurrence) -> None:
@@ -179,11 +177,13 @@ def _validate_bounds(recurrence: Recurrence) -> None:
         raise RecurrenceError("end_time", "expected a time after start_time")
 
 
+def _validate_daylight(recurrence: Recurrence) -> None:
+    for name, choices in (("dst_gap", Gap), ("dst_overlap", Overlap)):
+        value = getattr(recurrence, name)
+        if value is not None and value not in list(choices):
+            raise RecurrenceError(name, f"expected one of {', '.join(choices)}, or null for what cron does")
+
+
 @lru_cache(maxsize=1)
 def _zone_names() -> frozenset[str]:
     return frozenset(available_timezones())
-
-
-@lru_cache(maxsize=1024)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)

@@ -76,6 +76,8 @@ VIOLATIONS = {
     "schedule_ends_after_start": lambda: change(
         Schedule, factories.schedule(), start_time=NOW, end_time=NOW - timedelta(seconds=1)
     ),
+    "schedule_dst_gap_known": lambda: change(Schedule, factories.schedule(), dst_gap="jump"),
+    "schedule_dst_overlap_known": lambda: change(Schedule, factories.schedule(), dst_overlap="never"),
     "schedule_max_count_positive": lambda: change(Schedule, factories.schedule(), max_count=0),
     "task_one_per_instant": lambda: [
         copy_of(factories.task(), schedule=schedule) for schedule in [factories.schedule()] for _ in range(2)

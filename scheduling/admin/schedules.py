@@ -27,7 +27,8 @@ from scheduling.admin import words
 from scheduling.admin.pages import Button, ServiceAdmin, ServiceForm
 from scheduling.admin.tasks import tasks_url
 from scheduling.clock import database_now
-from scheduling.models import Job, Schedule, ScheduleStatus
+from scheduling.kinds import ScheduleStatus
+from scheduling.models import Job, Schedule
 from scheduling.services.definitions import (
     SUPPORTED_KINDS,
     archive_schedule,

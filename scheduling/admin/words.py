@@ -9,16 +9,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext, gettext_lazy, ngettext
 
 from agents.models import AgentStatus
-from scheduling.models import Schedule, ScheduleKind, ScheduleStatus
-from scheduling.recurrence import instants_between, normalise_cron
+from scheduling.kinds import ScheduleKind, ScheduleStatus
+from scheduling.models import Schedule
+from scheduling.recurrence import instants_between
 from scheduling.services.definitions import SUPPORTED_KINDS, recurrence_of
 from scheduling.states import InstanceStatus, Outcome, TaskStatus
+from scheduling.timing.cron import MACROS
+from scheduling.timing.words import in_words
 
 MISSING: Final = "–"
 # Far enough for the rarest rule that is accepted, 29 February on one day of the week.
@@ -156,7 +158,7 @@ def rule(schedule: Schedule) -> str:
         return gettext("once, at %(time)s UTC") % {"time": clock(schedule.start_time).removesuffix(".000")}
     if schedule.kind != ScheduleKind.CRON:
         return str(schedule.get_kind_display())
-    words = _cron_words(schedule.cron_expression or "")
+    words = _cron_words(schedule.cron_expression or "", recurrence_of(schedule).seed)
     return words if schedule.timezone == "UTC" else f"{words} ({schedule.timezone})"
 
 
@@ -189,20 +191,15 @@ def _units() -> tuple[tuple[int, str, str], ...]:
     )
 
 
-def _cron_words(expression: str) -> str:
-    """Say the common forms in the reader's language; cronsim knows all the others, in English."""
-    fields = normalise_cron(expression).split()
+def _cron_words(expression: str, seed: str) -> str:
+    """Say the common forms as people say them, all the others as a library does."""
+    fields = MACROS.get(expression.strip().lower(), expression).split()
     if len(fields) == 5:
         known = _common_cron_words(*fields)
         if known:
             return known
-    if (get_language() or "en").startswith("en"):
-        try:
-            words: str = CronSim(normalise_cron(expression), datetime.now(UTC)).explain()
-        except (ValueError, NotImplementedError):
-            return f"cron {expression}"
-        return words[:1].lower() + words[1:]
-    return f"cron {expression}"
+    words = in_words(expression, language=get_language() or "en", seed=seed)
+    return words[:1].lower() + words[1:]
 
 
 def _common_cron_words(minute: str, hour: str, day: str, month: str, weekday: str) -> str | None:

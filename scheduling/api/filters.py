@@ -4,7 +4,7 @@ from typing import Final
 
 from rest.kinds import BOOLEAN, INSTANT, INTEGER, TAGS, TEXT, UUID, choice
 from rest.querying import QueryTable
-from scheduling.models import ScheduleKind, ScheduleStatus
+from scheduling.kinds import ScheduleKind, ScheduleStatus
 from scheduling.states import InstanceStatus, TaskStatus
 
 TASK_STATUS: Final = choice(TaskStatus.values)

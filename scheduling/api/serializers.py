@@ -1,6 +1,7 @@
 """Jobs, schedules and tasks as JSON, and the bodies of the requests that change them."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -23,9 +24,11 @@ from rest.kinds import BadValue, read_integer
 from rest.permissions import authority_for, seen
 from rest.serializers import RequestSerializer
 from scheduling.environment import environment_problem
-from scheduling.models import Job, Schedule, ScheduleKind, ScheduleStatus, Task
+from scheduling.kinds import DaylightGap, DaylightOverlap, ScheduleKind, ScheduleStatus
+from scheduling.models import Job, Schedule, Task
 from scheduling.recurrence import Recurrence, RecurrenceError, validate
 from scheduling.task_config import TaskConfigError, clean_task_config
+from scheduling.timing.expressions import MAX_CHARS
 
 MAX_PREVIEW: int = 100
 SWITCHABLE_STATUSES = (ScheduleStatus.ENABLED.value, ScheduleStatus.DISABLED.value)
@@ -122,6 +125,8 @@ class ScheduleSerializer(serializers.ModelSerializer[Schedule]):
             "max_count",
             "run_count",
             "jitter_secs",
+            "dst_gap",
+            "dst_overlap",
             "status",
             "next_run_at",
             "last_run_at",
@@ -162,6 +167,9 @@ class JobIdField(serializers.Field[Job, Any, Any, Any]):
         )
 
 
+_SOME_TIME = datetime(2024, 1, 1, tzinfo=UTC)
+
+
 def check_timezone(value: str) -> None:
     """Raise ValidationError for what is no IANA time zone."""
     _check(Recurrence(kind="interval", interval_secs=1, timezone=value))
@@ -169,7 +177,8 @@ def check_timezone(value: str) -> None:
 
 def check_cron(value: str) -> None:
     """Raise ValidationError for an expression that can never come true."""
-    _check(Recurrence(kind="cron", cron_expression=value))
+    # Whether a rule has a start to count from, only the whole schedule tells.
+    _check(Recurrence(kind="cron", cron_expression=value, start_time=_SOME_TIME))
 
 
 def _check(recurrence: Recurrence) -> None:
@@ -183,11 +192,15 @@ class RecurrenceRequest(RequestSerializer):
     """What a schedule says about time. How its fields go together, the service checks."""
 
     kind = serializers.ChoiceField(choices=ScheduleKind.values)
-    cron_expression = TextField(required=False, allow_null=True, max_length=255, validators=[check_cron])
+    cron_expression = TextField(
+        required=False, allow_null=True, max_length=MAX_CHARS, validators=[check_cron]
+    )
     interval_secs = WholeNumberField(required=False, allow_null=True, min_value=1)
     timezone = TextField(required=False, max_length=64, validators=[check_timezone])
     start_time = InstantField(required=False, allow_null=True)
     end_time = InstantField(required=False, allow_null=True)
+    dst_gap = serializers.ChoiceField(choices=DaylightGap.choices, required=False, allow_null=True)
+    dst_overlap = serializers.ChoiceField(choices=DaylightOverlap.choices, required=False, allow_null=True)
 
 
 class ScheduleRequest(RecurrenceRequest):

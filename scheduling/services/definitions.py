@@ -15,7 +15,8 @@ from access.roles import EVERYWHERE
 from scheduling import hints
 from scheduling.environment import environment_problem
 from scheduling.errors import AlreadyExists, InvalidField, InvalidState
-from scheduling.models import Job, Route, Schedule, ScheduleKind, ScheduleStatus, Task
+from scheduling.kinds import ScheduleKind, ScheduleStatus
+from scheduling.models import Job, Route, Schedule, Task
 from scheduling.recurrence import Recurrence, RecurrenceError, next_after, validate
 from scheduling.services import lifecycle
 from scheduling.states import TaskStatus
@@ -38,9 +39,20 @@ _AUDITED_OF_SCHEDULE: Final = (
     "end_time",
     "max_count",
     "jitter_secs",
+    "dst_gap",
+    "dst_overlap",
     "status",
 )
-_RECURRENCE_FIELDS: Final = ("kind", "cron_expression", "interval_secs", "timezone", "start_time", "end_time")
+_RECURRENCE_FIELDS: Final = (
+    "kind",
+    "cron_expression",
+    "interval_secs",
+    "timezone",
+    "start_time",
+    "end_time",
+    "dst_gap",
+    "dst_overlap",
+)
 
 
 def create_job(*, by: Actor = SYSTEM, **fields: Any) -> Job:
@@ -149,7 +161,8 @@ def archive_schedule(*, schedule_id: int, now: datetime, by: Actor = SYSTEM) -> 
 
 def recurrence_of(schedule: Schedule) -> Recurrence:
     """Return the pure rule that `schedule` states."""
-    return Recurrence(**{name: getattr(schedule, name) for name in _RECURRENCE_FIELDS})
+    fields = {name: getattr(schedule, name) for name in _RECURRENCE_FIELDS}
+    return Recurrence(**fields, seed=str(schedule.seed))
 
 
 def route_for(*, config: TaskConfig, job_id: int | None) -> Route:

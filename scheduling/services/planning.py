@@ -14,7 +14,8 @@ from typing import Final
 from django.db import connection, transaction
 
 from scheduling import hints
-from scheduling.models import Schedule, ScheduleStatus
+from scheduling.kinds import ScheduleStatus
+from scheduling.models import Schedule
 from scheduling.recurrence import instants_between, next_after
 from scheduling.services.definitions import recurrence_of
 from scheduling.states import Outcome, TaskStatus

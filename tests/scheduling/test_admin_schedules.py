@@ -131,7 +131,7 @@ def test_the_list_takes_as_many_queries_for_thirty_schedules_as_for_one(browser,
         ({"kind": "cron", "cron_expression": "30 2 * * 1-5"}, "on weekdays at 02:30"),
         ({"kind": "cron", "cron_expression": "0 9 * * 7"}, "every Sunday at 09:00"),
         ({"kind": "cron", "cron_expression": "0 0 1 * *"}, "on day 1 of every month at 00:00"),
-        ({"kind": "cron", "cron_expression": "0 12 * 6 *"}, "at 12:00 every day in June"),
+        ({"kind": "cron", "cron_expression": "0 12 * 6 *"}, "at 12:00, only in June"),
     ],
 )
 def test_rules_read_as_words(fields, expected):

@@ -22,6 +22,8 @@ FIELDS = [
     "max_count",
     "run_count",
     "jitter_secs",
+    "dst_gap",
+    "dst_overlap",
     "status",
     "next_run_at",
     "last_run_at",

@@ -1,0 +1,280 @@
+"""Cron expressions (pure): cronsim's, and what cronsim lacks put in front of it.
+
+Five fields as in Debian's cron, or six with seconds first; names, ranges, steps, lists, `L`, `LW`, `nL` and
+`n#k` are cronsim's. Added here: ranges that wrap (`FRI-MON`, `22-4`), `?`, `15W`, macros, `@every 90s`, and
+`~`: a value that is the same for ever for one schedule and spreads a fleet (as in OpenBSD's crontab(5)).
+"""
+
+import copy
+import re
+from calendar import monthrange
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from hashlib import sha256
+from typing import Final
+
+from cronsim import CronSim, CronSimError
+
+from scheduling.timing.errors import ExpressionError
+
+MACROS: Final = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+MAX_EVERY: Final = timedelta(days=366)
+# Weekdays and leap years come round together after 400 years; whatever can happen does so within forty.
+_NEVER_AFTER: Final = timedelta(days=41 * 366)
+
+_ANY_TIME: Final = datetime(2024, 1, 1)  # noqa: DTZ001 (a time on a wall)
+_EVERY: Final = re.compile(r"@every\s+((?:\d{1,9}(?:\.\d{1,6})?(?:h|ms|m|s|d))+)\Z", re.IGNORECASE)
+_AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|d)", re.IGNORECASE)
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_PART: Final = re.compile(r"([^-~/]*)(?:([-~])([^/]*))?(?:/(.*))?\Z", re.DOTALL)
+_MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_DAYS: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """One field: its name, its values, and the names that some of them have."""
+
+    name: str
+    least: int
+    most: int
+    names: dict[str, int] = field(default_factory=dict)
+
+
+_SECOND: Final = _Field("seconds", 0, 59)
+_MINUTE: Final = _Field("minutes", 0, 59)
+_HOUR: Final = _Field("hours", 0, 23)
+_DAY: Final = _Field("day of month", 1, 31)
+_MONTH: Final = _Field("month", 1, 12, {name: number + 1 for number, name in enumerate(_MONTHS)})
+_WEEKDAY: Final = _Field("day of week", 0, 7, {name: number for number, name in enumerate(_DAYS)})
+_FIVE: Final = (_MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY)
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """`@every 90s`: a fixed rate."""
+
+    interval: timedelta
+
+
+class CronPattern:
+    """A parsed expression, as a pattern of local times."""
+
+    def __init__(self, engine: "_Engine", *, text: str, is_wall_clock: bool) -> None:
+        self._engine = engine
+        # The expression with all that is drawn and abbreviated spelt out.
+        self.text = text
+        # Debian's cron runs these once, whatever the clocks do; others follow the time that passes.
+        self.is_wall_clock = is_wall_clock
+
+    def after(self, local: datetime) -> Iterator[datetime]:
+        """Yield naive local times strictly after `local`, in order."""
+        engine = copy.copy(self._engine)
+        engine.dt = local.replace(microsecond=0)
+        return engine
+
+
+def parse(expression: str, seed: str = "") -> CronPattern | Every:
+    """Return what an expression means for the schedule whose `seed` this is; raise ExpressionError."""
+    return _parse(expression, seed if "~" in expression else "")
+
+
+@lru_cache(maxsize=8192)
+def _parse(expression: str, seed: str) -> CronPattern | Every:
+    text = expression.strip()
+    offset = len(expression) - len(expression.lstrip())
+    if text.startswith("@"):
+        macro = MACROS.get(text.lower())
+        if macro is None:
+            return _parse_every(text, offset)
+        text, offset = macro, 0
+    tokens = [(found.group(), found.start() + offset) for found in re.finditer(r"\S+", text)]
+    if len(tokens) not in (5, 6):
+        raise ExpressionError(f"{len(tokens)} fields where 5 are expected, or 6 with seconds first")
+    fields = _FIVE if len(tokens) == 5 else (_SECOND, *_FIVE)
+    parts = [
+        _translate(token.upper(), position, each, seed)
+        for (token, position), each in zip(tokens, fields, strict=True)
+    ]
+    day = len(parts) - 3
+    spelt_out = " ".join(parts)
+    parts[day], near = _without_near_weekdays(parts[day])
+    try:
+        engine = _Engine(" ".join(parts), near)
+    except CronSimError as error:
+        raise ExpressionError(f"{expression.strip()!r} cannot be planned: {error}") from None
+    if not engine.can_happen():
+        raise ExpressionError(f"{expression.strip()!r} never comes true")
+    minute, hour = parts[-5], parts[-4]
+    is_wall_clock = len(parts) == 5 and not minute.startswith("*") and not hour.startswith("*")
+    return CronPattern(engine, text=spelt_out, is_wall_clock=is_wall_clock)
+
+
+class _Engine(CronSim):
+    """cronsim on local times, with the weekdays nearest to given days of the month."""
+
+    def __init__(self, expression: str, near: frozenset[int]) -> None:
+        super().__init__(expression, _ANY_TIME)
+        self._near = near
+        if near and self.days == {_NO_DAY}:
+            self.days = set()
+
+    def match_dom(self, d: date) -> bool:
+        if super().match_dom(d):
+            return True
+        return any(_nearest_weekday(d.year, d.month, day) == d.day for day in self._near)
+
+    def can_happen(self) -> bool:
+        """Whether it ever comes true: within 41 years from a year whose February has 29 days."""
+        day, last = date(2024, 1, 1), date(2024, 1, 1) + _NEVER_AFTER
+        while day < last:
+            if day.month not in self.months:
+                day = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+            elif self.match_day(day):
+                return True
+            else:
+                day += timedelta(days=1)
+        return False
+
+
+# Stands where all days of the month are given as nearest weekdays; cronsim wants at least one number.
+_NO_DAY: Final = 1
+
+
+def _parse_every(text: str, offset: int) -> Every:
+    found = _EVERY.match(text)
+    if found is None:
+        known = ", ".join([*MACROS, "@every 90s"])
+        raise ExpressionError(
+            f"{text[:40]!r} is not one of {known}", position=offset, example="an example that works: @daily"
+        )
+    seconds = sum(float(amount) * _UNITS[unit.lower()] for amount, unit in _AMOUNT.findall(found.group(1)))
+    if seconds != int(seconds) or not 1 <= seconds <= MAX_EVERY.total_seconds():
+        raise ExpressionError(
+            "an interval is a whole number of seconds, from one to a year",
+            position=offset + found.start(1),
+            example="an example that works: @every 1h30m",
+        )
+    return Every(timedelta(seconds=int(seconds)))
+
+
+def _translate(token: str, position: int, each: _Field, seed: str) -> str:
+    """Return one field as cronsim reads it; raise ExpressionError with the position of what is wrong."""
+    parts = []
+    for part in token.split(","):
+        parts.append(_translate_part(part, position, each, seed))
+        position += len(part) + 1
+    return ",".join(parts)
+
+
+def _translate_part(part: str, position: int, each: _Field, seed: str) -> str:
+    special = _translate_special(part, position, each)
+    if special is not None:
+        return special
+    found = _PART.match(part)
+    if found is None or not part:
+        raise _bad(part, position, each)
+    first, sign, second, step_text = found.groups()
+    step = _step(step_text, position + len(part) - len(step_text or ""), each)
+    if first == "*" and sign is None:
+        return part
+    if sign == "~":
+        return _spread((first, second), step, position, each, seed)
+    low = _number(first, position, each)
+    if sign is None:
+        return str(low) if step is None else f"{low}-{_last(each)}/{step}"
+    high = _number(second, position + len(first) + 1, each)
+    if low <= high:
+        return f"{low}-{high}" if step is None else f"{low}-{high}/{step}"
+    # It wraps round the end of the field.
+    values = [*range(low, _last(each) + 1), *range(each.least, high + 1)][:: step or 1]
+    return ",".join(str(value) for value in sorted(set(values)))
+
+
+def _translate_special(part: str, position: int, each: _Field) -> str | None:
+    """Return what only days have (`?`, `L`, `LW`, `15W`, `FRI#2`, `5L`), None for everything else."""
+    if each in (_DAY, _WEEKDAY) and part == "?":
+        return "*"
+    if each is _DAY and part in ("L", "LW"):
+        return part
+    if each is _DAY and (near := re.fullmatch(r"(\d{1,2})W", part)):
+        return f"{_number(near.group(1), position, each)}W"
+    if each is _WEEKDAY and (nth := re.fullmatch(r"(\w+)#([1-5])", part)):
+        return f"{_number(nth.group(1), position, each)}#{nth.group(2)}"
+    if each is _WEEKDAY and len(part) > 1 and part.endswith("L"):
+        return f"{_number(part[:-1], position, each)}L"
+    return None
+
+
+def _step(text: str | None, position: int, each: _Field) -> int | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) == 0:
+        raise ExpressionError(f"the step {text[:20]!r} of {each.name} is no number from 1", position=position)
+    return int(text)
+
+
+def _spread(borders: tuple[str, str], step: int | None, position: int, each: _Field, seed: str) -> str:
+    """Return the one value, or with a step the values, that `~` means for this schedule."""
+    first, second = borders
+    low = _number(first, position, each) if first else each.least
+    high = _number(second, position + len(first) + 1, each) if second else _last(each)
+    if low > high:
+        raise ExpressionError(f"the range {first}~{second} of {each.name} is empty", position=position)
+    digest = sha256(f"{seed} {each.name} {low} {high} {step}".encode()).digest()
+    drawn = int.from_bytes(digest[:8], "big")
+    if step is None:
+        return str(low + drawn % (high - low + 1))
+    begin = low + drawn % min(step, high - low + 1)
+    return ",".join(str(value) for value in range(begin, high + 1, step))
+
+
+def _last(each: _Field) -> int:
+    """Return the highest value of a field; of weekdays Saturday, since 7 is Sunday again."""
+    return 6 if each is _WEEKDAY else each.most
+
+
+def _number(text: str, position: int, each: _Field) -> int:
+    if text in each.names:
+        return each.names[text]
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not each.least <= int(text) <= each.most:
+        raise _bad(text, position, each)
+    return int(text)
+
+
+def _bad(text: str, position: int, each: _Field) -> ExpressionError:
+    names = f" or {next(iter(each.names))} to {list(each.names)[-1]}" if each.names else ""
+    return ExpressionError(
+        f"{text[:20]!r} is no {each.name}: expected {each.least} to {each.most}{names}", position=position
+    )
+
+
+def _without_near_weekdays(days: str) -> tuple[str, frozenset[int]]:
+    """Split `1,15W` into what cronsim knows and the days whose nearest weekday is meant."""
+    parts = days.split(",")
+    near = frozenset(int(part[:-1]) for part in parts if re.fullmatch(r"\d+W", part))
+    others = [part for part in parts if not re.fullmatch(r"\d+W", part)]
+    return ",".join(others) or str(_NO_DAY), near
+
+
+def _nearest_weekday(year: int, month: int, day: int) -> int:
+    """Return the weekday of the month nearest to a day of it, 0 where the month has no such day."""
+    last = monthrange(year, month)[1]
+    if day > last:
+        return 0
+    weekday = date(year, month, day).weekday()
+    if weekday == 5:
+        return day - 1 if day > 1 else day + 2
+    if weekday == 6:
+        return day + 1 if day < last else day - 2
+    return day

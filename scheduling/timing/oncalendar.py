@@ -1,0 +1,192 @@
+"""systemd's calendar expressions (pure): `Mon..Fri *-*-* 09:00`, see systemd.time(7), "Calendar Events".
+
+The zone is the schedule's, so none may stand in the expression; seconds are whole.
+"""
+
+import re
+from calendar import monthrange
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Final
+
+from scheduling.timing.errors import ExpressionError
+
+SHORTHANDS: Final = {
+    "minutely": "*-*-* *:*:00",
+    "hourly": "*-*-* *:00:00",
+    "daily": "*-*-* 00:00:00",
+    "weekly": "Mon *-*-* 00:00:00",
+    "monthly": "*-*-01 00:00:00",
+    "quarterly": "*-01,04,07,10-01 00:00:00",
+    "semiannually": "*-01,07-01 00:00:00",
+    "yearly": "*-01-01 00:00:00",
+    "annually": "*-01-01 00:00:00",
+}
+EXAMPLE: Final = "an example that works: Mon..Fri *-*-* 09:00"
+FIRST_YEAR: Final = 1970
+LAST_YEAR: Final = 2199
+
+_WEEKDAYS: Final = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+_LONG: Final = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
+_TIME: Final = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?\Z")
+_DATE: Final = re.compile(r"(?:([^-~]+)-)?([^-~]+)([-~])([^-~]+)\Z")
+_ITEM: Final = re.compile(r"(\*|\d{1,4})(?:\.\.(\d{1,4}))?(?:/(\d{1,4}))?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class OnCalendarPattern:
+    """A parsed expression, as a pattern of local times; with `is_last`, `days` count from the month's end."""
+
+    weekdays: frozenset[int]
+    years: frozenset[int]
+    months: frozenset[int]
+    days: frozenset[int]
+    is_last: bool
+    hours: tuple[int, ...]
+    minutes: tuple[int, ...]
+    seconds: tuple[int, ...]
+    is_wall_clock: bool
+
+    def after(self, local: datetime) -> Iterator[datetime]:
+        """Yield naive local times strictly after `local`, in order."""
+        for day in self._days_from(local.date()):
+            for hour in self.hours:
+                if day == local.date() and hour < local.hour:
+                    continue
+                for minute in self.minutes:
+                    for second in self.seconds:
+                        moment = datetime(  # noqa: DTZ001 (a time on a wall)
+                            day.year, day.month, day.day, hour, minute, second
+                        )
+                        if moment > local:
+                            yield moment
+
+    def can_happen(self) -> bool:
+        """Whether it names any day at all."""
+        first = max(FIRST_YEAR, min(self.years, default=LAST_YEAR))
+        return next(self._days_from(date(first, 1, 1)), None) is not None
+
+    def _days_from(self, first: date) -> Iterator[date]:
+        for year in sorted(year for year in self.years if year >= first.year):
+            for month in sorted(self.months):
+                if (year, month) < (first.year, first.month):
+                    continue
+                last = monthrange(year, month)[1]
+                numbers = (last + 1 - day for day in self.days) if self.is_last else iter(self.days)
+                for number in sorted(number for number in numbers if 1 <= number <= last):
+                    day = date(year, month, number)
+                    if day >= first and day.weekday() in self.weekdays:
+                        yield day
+
+
+def is_on_calendar(text: str) -> bool:
+    """Whether a text is meant as a calendar expression of systemd's rather than as cron."""
+    return text.lower() in SHORTHANDS or ":" in text or bool(re.search(r"[\d*]-[\d*]+[-~]|\.\.", text))
+
+
+@lru_cache(maxsize=4096)
+def parse(expression: str) -> OnCalendarPattern:
+    """Return what an expression means; raise ExpressionError."""
+    text = SHORTHANDS.get(expression.strip().lower(), expression)
+    tokens = [(found.group(), found.start()) for found in re.finditer(r"\S+", text)]
+    weekdays, dates, times = frozenset(range(7)), ("*-*-*", 0), ("00:00:00", 0)
+    expected = ["weekdays", "date", "time"]
+    for token, position in tokens:
+        kind = "time" if ":" in token else "date" if _DATE.match(token) else "weekdays"
+        if kind not in expected:
+            hint = "; the zone belongs into timezone" if kind == "weekdays" else ""
+            raise ExpressionError(
+                f"{token[:40]!r} is not expected here{hint}", position=position, example=EXAMPLE
+            )
+        expected = expected[expected.index(kind) + 1 :]
+        if kind == "weekdays":
+            weekdays = _weekdays(token, position)
+        elif kind == "date":
+            dates = (token, position)
+        else:
+            times = (token, position)
+    if len(expected) == 3:
+        raise ExpressionError("the expression is empty", example=EXAMPLE)
+    pattern = _pattern(weekdays, *dates, *times)
+    if not pattern.can_happen():
+        raise ExpressionError(f"{expression.strip()!r} never comes true", example=EXAMPLE)
+    return pattern
+
+
+def _pattern(
+    weekdays: frozenset[int], dates: str, date_at: int, times: str, time_at: int
+) -> OnCalendarPattern:
+    day_parts, time_parts = _DATE.match(dates), _TIME.match(times)
+    if day_parts is None:
+        raise ExpressionError(f"{dates[:40]!r} is no date", position=date_at, example=EXAMPLE)
+    if time_parts is None:
+        raise ExpressionError(f"{times[:40]!r} is no time", position=time_at, example=EXAMPLE)
+
+    def values(found: re.Match[str], group: int, name: str, least: int, most: int, base: int) -> list[int]:
+        text = found.group(group)
+        return [least] if text is None else _values(text, name, least, most, base + found.start(group))
+
+    year_text = day_parts.group(1)
+    years = range(FIRST_YEAR, LAST_YEAR + 1)
+    if year_text is not None:
+        years = _values(year_text, "year", FIRST_YEAR, LAST_YEAR, date_at)  # type: ignore[assignment]
+    return OnCalendarPattern(
+        weekdays=weekdays,
+        years=frozenset(years),
+        months=frozenset(values(day_parts, 2, "month", 1, 12, date_at)),
+        days=frozenset(_days(day_parts.group(4), day_parts.group(3) == "~", date_at + day_parts.start(4))),
+        is_last=day_parts.group(3) == "~",
+        hours=tuple(values(time_parts, 1, "hour", 0, 23, time_at)),
+        minutes=tuple(values(time_parts, 2, "minute", 0, 59, time_at)),
+        seconds=tuple(values(time_parts, 3, "second", 0, 59, time_at)),
+        is_wall_clock=not times.startswith("*") and not time_parts.group(2).startswith("*"),
+    )
+
+
+def _values(text: str, name: str, least: int, most: int, position: int) -> list[int]:
+    found: set[int] = set()
+    for item in text.split(","):
+        match = _ITEM.match(item)
+        if match is None:
+            raise ExpressionError(f"{item[:20]!r} is no {name}", position=position, example=EXAMPLE)
+        first, last, step = match.groups()
+        begin = least if first == "*" else int(first)
+        end = most if first == "*" or (step and last is None) else int(last or first)
+        if not least <= begin <= end <= most or step in ("0", "00", "000", "0000"):
+            raise ExpressionError(
+                f"{item[:20]!r} is no {name}: expected {least} to {most}", position=position, example=EXAMPLE
+            )
+        found.update(range(begin, end + 1, int(step or 1)))
+        position += len(item) + 1
+    return sorted(found)
+
+
+def _days(text: str, is_last: bool, position: int) -> list[int]:
+    """Return days of the month; from its end, a repetition goes towards the end: `~07/1` is a week."""
+    if is_last and (found := re.fullmatch(r"(\d{1,2})/(\d{1,2})", text)):
+        first, step = (_values(part, "day", 1, 31, position)[0] for part in found.groups())
+        return [*range(first, 0, -step)]
+    return _values(text, "day", 1, 31, position)
+
+
+def _weekdays(token: str, position: int) -> frozenset[int]:
+    found: set[int] = set()
+    for item in token.upper().rstrip(",").split(","):
+        first, _sign, last = item.replace("..", "-").partition("-")
+        begin, end = (_weekday(name, position) for name in (first, last or first))
+        found.update((begin + step) % 7 for step in range((end - begin) % 7 + 1))
+        position += len(item) + 1
+    return frozenset(found)
+
+
+def _weekday(name: str, position: int) -> int:
+    for names in (_WEEKDAYS, _LONG):
+        if name in names:
+            return names.index(name)
+    raise ExpressionError(
+        f"{name[:40]!r} is neither weekdays nor a date nor a time (a zone belongs into timezone)",
+        position=position,
+        example=EXAMPLE,
+    )
