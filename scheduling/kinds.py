@@ -32,3 +32,36 @@ class DaylightOverlap(models.TextChoices):
     FIRST = "first", _("run the first time")
     SECOND = "second", _("run the second time")
     BOTH = "both", _("run both times")
+
+
+class CalendarPolicy(models.TextChoices):
+    """What becomes of an instant that the calendar forbids."""
+
+    SKIP = "skip", _("skip the run")
+    NEXT_DAY = "next_day", _("run on the next allowed day")
+
+
+class IntervalMode(models.TextChoices):
+    """What an interval is counted from."""
+
+    RATE = "rate", _("from the start, at a fixed rate")
+    DELAY = "delay", _("from the end of the run before")
+
+
+class BackfillStatus(models.TextChoices):
+    RUNNING = "running", _("running")
+    PAUSED = "paused", _("paused")
+    COMPLETED = "completed", _("completed")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+class BackfillOverlap(models.TextChoices):
+    """How a backfill goes with the schedule's own runs."""
+
+    ALLOW = "allow", _("run beside them")
+    QUEUE = "queue", _("wait for them")
+
+
+class AlertKind(models.TextChoices):
+    MISSED = "missed", _("instants were missed")
+    PAUSED = "paused", _("paused after failures")

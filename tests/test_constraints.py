@@ -10,7 +10,19 @@ from django.db import IntegrityError, connection, models, transaction
 from agents.enrollment import create_enrollment_token
 from agents.models import Agent, AgentToken, EnrollmentToken
 from agents.tokens import issue_token
-from scheduling.models import Job, Lease, OutputChunk, Route, Schedule, Task, TaskInstance
+from scheduling.models import (
+    Alert,
+    Backfill,
+    Calendar,
+    Freeze,
+    Job,
+    Lease,
+    OutputChunk,
+    Route,
+    Schedule,
+    Task,
+    TaskInstance,
+)
 from scheduling.services.claiming import claim
 from tests import factories
 from tests.factories import NOW
@@ -45,6 +57,15 @@ def chunk(**fields):
     return OutputChunk.objects.create(**values)
 
 
+def freeze(**fields):
+    return Freeze.objects.create(**{"namespace": "default", "since": NOW, **fields})
+
+
+def backfill(**fields):
+    values = {"range_from": NOW, "range_to": NOW, "planned_until": NOW, "total": 1, **fields}
+    return Backfill.objects.create(schedule=factories.schedule(), namespace="default", **values)
+
+
 def change(model, row, **fields):
     model.objects.filter(pk=row.pk).update(**fields)
 
@@ -76,6 +97,29 @@ VIOLATIONS = {
     "schedule_ends_after_start": lambda: change(
         Schedule, factories.schedule(), start_time=NOW, end_time=NOW - timedelta(seconds=1)
     ),
+    "schedule_pause_after_failures_positive": lambda: change(
+        Schedule, factories.schedule(), pause_after_failures=0
+    ),
+    "schedule_calendar_policy_known": lambda: change(
+        Schedule, factories.schedule(), calendar_policy="perhaps"
+    ),
+    "schedule_interval_mode_known": lambda: change(Schedule, factories.schedule(), interval_mode="perhaps"),
+    "calendar_name_unique_in_namespace": lambda: [Calendar.objects.create(name="work") for _ in range(2)],
+    "calendar_name_not_empty": lambda: Calendar.objects.create(name=""),
+    "calendar_subdivision_has_country": lambda: Calendar.objects.create(name="work", subdivision="BY"),
+    "freeze_ends_after_start": lambda: freeze(until=NOW),
+    "freeze_namespace_not_empty": lambda: freeze(namespace=""),
+    "scheduling_freeze.namespace": lambda: [freeze() for _ in range(2)],
+    "backfill_ends_after_start": lambda: backfill(range_to=NOW - timedelta(seconds=1)),
+    "backfill_parallel_positive": lambda: backfill(parallel=0),
+    "backfill_status_known": lambda: backfill(status="asleep", completed_at=NOW),
+    "backfill_overlap_known": lambda: backfill(overlap="perhaps"),
+    "backfill_completed_at_iff_ended": lambda: backfill(status="completed"),
+    "alert_kind_known": lambda: Alert.objects.create(kind="boredom", namespace="default", text=""),
+    "task_one_per_backfilled_instant": lambda: [
+        change(Task, factories.task(), backfill=one) for one in [backfill()] for _ in range(2)
+    ],
+    "task_instants_positive": lambda: change(Task, factories.task(), instants=0),
     "schedule_dst_gap_known": lambda: change(Schedule, factories.schedule(), dst_gap="jump"),
     "schedule_dst_overlap_known": lambda: change(Schedule, factories.schedule(), dst_overlap="never"),
     "schedule_max_count_positive": lambda: change(Schedule, factories.schedule(), max_count=0),

@@ -141,7 +141,8 @@ print(sorted(name for name in sys.modules if name.split(".")[0] == "agents"))
 def test_models_migrations_and_names_of_constraints_agree_on_their_prefix():
     pattern = re.compile(r'(?:Unique|Check)Constraint\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*?name="(\w+)"')
     for package in ("agents", "scheduling", "gateway"):
-        text = (ROOT / package / "models.py").read_text()
+        single, several = ROOT / package / "models.py", sorted((ROOT / package / "models").glob("*.py"))
+        text = "\n".join(path.read_text() for path in several or [single])
         classes = {name.lower() for name in re.findall(r"^class (\w+)\(models\.Model\)", text, re.MULTILINE)}
         wrong = [name for name in pattern.findall(text) if name.split("_")[0] not in classes]
         assert wrong == []

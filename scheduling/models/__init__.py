@@ -1,0 +1,29 @@
+"""Job (what) → Schedule (when) → Task (one planned instant) → TaskInstance (one attempt on one agent).
+
+The rules that the database can keep stand in the constraints; the invariants' names (I1 …) are those of
+`docs/reliability.md`. Status changes are made by `scheduling.services.lifecycle` alone.
+"""
+
+from scheduling.models.alerts import Alert
+from scheduling.models.backfills import Backfill
+from scheduling.models.calendars import Calendar, Freeze
+from scheduling.models.definitions import Job, Route, Schedule
+from scheduling.models.leases import Fact, Lease
+from scheduling.models.output import OutputChunk, OutputStream
+from scheduling.models.tasks import Task, TaskInstance
+
+__all__ = [
+    "Alert",
+    "Backfill",
+    "Calendar",
+    "Fact",
+    "Freeze",
+    "Job",
+    "Lease",
+    "OutputChunk",
+    "OutputStream",
+    "Route",
+    "Schedule",
+    "Task",
+    "TaskInstance",
+]
