@@ -11,6 +11,8 @@ from hetuflow.access_api import AuditViewSet, TokenViewSet, WhoAmIView
 from hetuflow.api import UnknownPath
 from rest.routing import resource_paths
 
+handler400 = "hetuflow.refusals.bad_request"
+handler500 = "hetuflow.refusals.server_error"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("favicon.ico", RedirectView.as_view(url=static("hetuflow/icon.svg"))),
