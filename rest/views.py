@@ -116,7 +116,7 @@ class ResourceViewSet(GenericViewSet[Any]):
 
     def query(self, request: Request, **_path: Any) -> Response:
         """List, filtered by the body."""
-        query = self.table.read_body(request.data or {})
+        query = self.table.read_body(request.data)
         return Response(page_result(self.get_queryset(), query, self.represent_many))
 
     def retrieve(self, request: Request, pk: Any) -> Response:

@@ -106,7 +106,7 @@ class ConnectedAgentViewSet(AgentViewSet):
     def logs(self, request: Request, pk: str) -> Response:
         """Read the agent's own log, in the order in which it arrived."""
         agent = self.get_queryset().get(pk=pk)
-        query = LOGS.read_body(request.data or {})
+        query = LOGS.read_body(request.data)
         lines = AgentLog.objects.filter(agent=agent)
         return Response(page_result(lines, query, lambda rows: [_line(row) for row in rows]))
 

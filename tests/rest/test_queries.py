@@ -184,3 +184,12 @@ def test_beyond_its_bound_a_total_is_the_planners_estimate(api, monkeypatch, dja
     assert len(response.json()) == 5
     assert int(response["X-Total-Count"]) >= 11
     assert Task.objects.count() == 30
+
+
+@pytest.mark.parametrize("body", ["null", "[]", "0", '""', "false"])
+def test_a_query_is_an_object_or_nothing_at_all(api, body):
+    path = f"/api/v1/agents/{factories.agent().pk}/logs"
+    for url in (f"{URL}/query", path):
+        assert api.post(url, body, content_type="application/json").status_code == 400
+        assert api.post(url, b"", content_type="application/json").status_code == 200
+        assert api.post(url).status_code == 200
