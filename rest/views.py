@@ -56,21 +56,14 @@ class ResourceViewSet(GenericViewSet[Any]):
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]]
     schema = ResourceSchema()
 
-    @property
-    def asked_action(self) -> str:
-        """The action that is asked for, or, with OPTIONS, asked about: that of the method which is probed."""
-        if self.action == "metadata" and self.action_map:
-            return self.action_map.get((self.request.method or "").lower(), "")
-        return self.action or ""
-
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         """Return what the browsable API shows as the form of the current action."""
-        return self.request_serializers.get(self.asked_action, self.entity_serializer)
+        return self.request_serializers.get(self.action or "", self.entity_serializer)
 
     @property
     def needed_permission(self) -> str:
         """The permission that the current action needs."""
-        action = self.asked_action
+        action = self.action or ""
         if action in self.needs:
             return self.needs[action]
         if action not in _VERBS:
