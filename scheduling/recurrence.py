@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import islice, takewhile
 from typing import Final
 from zoneinfo import available_timezones
 
@@ -94,6 +95,23 @@ def instants_between(recurrence: Recurrence, after: datetime, until: datetime, l
             break
         result.append(instant)
     return result
+
+
+def instants_after(recurrence: Recurrence, after: datetime, limit: int) -> Iterator[datetime]:
+    """Yield at most `limit` planned instants strictly after `after`."""
+    return islice(_instants(recurrence, after), limit)
+
+
+def count_between(recurrence: Recurrence, after: datetime, until: datetime, limit: int) -> int:
+    """Return how many instants are planned in (after, until], counted up to `limit` and one."""
+    if recurrence.kind == "interval":
+        interval = timedelta(seconds=recurrence.interval_secs or 1)
+        first = next_after(recurrence, after)
+        last = until if recurrence.end_time is None else min(until, recurrence.end_time)
+        return 0 if first is None or first > last else min((last - first) // interval, limit) + 1
+    return sum(
+        1 for _ in takewhile(lambda instant: instant <= until, instants_after(recurrence, after, limit + 1))
+    )
 
 
 def describe(recurrence: Recurrence, *, language: str = "en") -> str:

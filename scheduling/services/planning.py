@@ -4,43 +4,57 @@
 the unique constraint on (schedule, instant) makes a replay harmless (I1).
 """
 
+import json
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from django.db import connection, transaction
 
 from scheduling import hints
-from scheduling.kinds import ScheduleStatus
-from scheduling.models import Schedule
-from scheduling.recurrence import instants_between, next_after
+from scheduling.calendars import NO_CALENDAR, CalendarRules
+from scheduling.judging import FrozenSpan, PlannedInstant, Rules, judge
+from scheduling.kinds import IntervalMode, ScheduleKind, ScheduleStatus
+from scheduling.models import Calendar, Freeze, Schedule
+from scheduling.recurrence import Recurrence, count_between, instants_after, instants_between, next_after
+from scheduling.services import alerts
+from scheduling.services.calendars import rules_of
 from scheduling.services.definitions import recurrence_of
 from scheduling.states import Outcome, TaskStatus
 from scheduling.task_config import load_task_config
+from scheduling.templates import Moment, has_templates, render_parameters
 
 logger = logging.getLogger(__name__)
 
 SCHEDULES_PER_BATCH: Final = 500
 INSTANTS_PER_SCHEDULE: Final = 500
+# Instants that lie before the window are counted so far; beyond, the row says "more than".
+COUNTED_INSTANTS: Final = 100_000
+LOOKED_AHEAD: Final = 10_000
 RETRY_BAD_SCHEDULE_AFTER: Final = timedelta(seconds=60)
 
 _INSERT_TASKS: Final = """
 INSERT INTO scheduling_task
     (job_id, namespace, schedule_id, schedule_kind, route_id, priority, status, outcome, reason, scheduled_at,
-     due_at, completed_at, parameters, environment, config, attempt_count, retry_count, max_retries,
+     instants, due_at, completed_at, parameters, environment, config, attempt_count, retry_count, max_retries,
      manual_retries, dependencies, lock_version, created_by, created_at, updated_at)
 SELECT j.id, j.namespace, p.schedule_id, s.kind, j.route_id, 0, p.status, p.outcome, p.reason, p.scheduled_at,
-       p.due_at, CASE p.status WHEN 'cancelled' THEN %(now)s::timestamptz END, '{}', j.environment,
-       j.task_config, 0, 0, (j.task_config->>'max_retries')::int, 0, '[]', 0, 'schedule', %(now)s, %(now)s
+       p.instants, p.due_at, CASE p.status WHEN 'cancelled' THEN %(now)s::timestamptz END,
+       p.parameters::jsonb, j.environment, j.task_config, 0, 0, (j.task_config->>'max_retries')::int, 0, '[]',
+       0, 'schedule', %(now)s, %(now)s
 FROM unnest(%(schedule_ids)s::bigint[], %(statuses)s::text[], %(outcomes)s::text[], %(reasons)s::text[],
-            %(scheduled)s::timestamptz[], %(due)s::timestamptz[])
-     AS p(schedule_id, status, outcome, reason, scheduled_at, due_at)
+            %(scheduled)s::timestamptz[], %(instants)s::bigint[], %(due)s::timestamptz[],
+            %(parameters)s::text[])
+     AS p(schedule_id, status, outcome, reason, scheduled_at, instants, due_at, parameters)
 JOIN scheduling_schedule s ON s.id = p.schedule_id JOIN scheduling_job j ON j.id = s.job_id
 ORDER BY p.scheduled_at, p.schedule_id
 ON CONFLICT (schedule_id, scheduled_at) DO NOTHING
+RETURNING schedule_id, outcome, scheduled_at, instants
 """
 
 _ADVANCE: Final = """
@@ -53,34 +67,45 @@ FROM unnest(%(ids)s::bigint[], %(until)s::timestamptz[], %(next)s::timestamptz[]
 WHERE s.id = p.id
 """
 
-
-@dataclass(frozen=True, slots=True)
-class PlannedInstant:
-    """One instant and what is to become of it; only `fired` and `late` ones run."""
-
-    scheduled_at: datetime
-    outcome: Outcome
-    reason: str = ""
-
-    @property
-    def runs(self) -> bool:
-        return self.outcome in (Outcome.FIRED, Outcome.LATE)
+# A schedule that counts from the end of its runs waits, without a next instant, for its latest task to end.
+_RESUME_DELAYED: Final = """
+UPDATE scheduling_schedule s
+SET next_run_at = CASE WHEN s.end_time < due.at THEN NULL ELSE due.at END,
+    status = CASE WHEN s.end_time < due.at THEN 'expired' ELSE s.status END, updated_at = %(now)s
+FROM scheduling_schedule w
+LEFT JOIN LATERAL (
+    SELECT t.status, t.completed_at FROM scheduling_task t WHERE t.schedule_id = w.id
+    ORDER BY t.scheduled_at DESC LIMIT 1
+) latest ON true
+CROSS JOIN LATERAL (
+    SELECT COALESCE(latest.completed_at, %(now)s) + w.interval_secs * interval '1 second' AS at
+) due
+WHERE w.kind = 'interval' AND w.interval_mode = 'delay' AND w.status = 'enabled' AND w.next_run_at IS NULL
+  AND w.archived_at IS NULL AND s.id = w.id
+  AND (latest.status IS NULL OR latest.status IN ('completed', 'failed', 'cancelled'))
+"""
 
 
 @dataclass(slots=True)
 class Plan:
     """The next stretch of one schedule: its instants, and where the cursor stands afterwards."""
 
-    schedule_id: int
-    jitter_secs: int
+    schedule: Schedule
     planned_until: datetime
     next_run_at: datetime | None
     run_count: int
+    is_waiting: bool = False
     instants: list[PlannedInstant] = field(default_factory=list)
+    parameters: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def last_run_at(self) -> datetime | None:
         return max((instant.scheduled_at for instant in self.instants if instant.runs), default=None)
+
+    @property
+    def status(self) -> str:
+        goes_on = self.next_run_at is not None or self.is_waiting
+        return ScheduleStatus.ENABLED if goes_on else ScheduleStatus.EXPIRED
 
 
 def run_once(*, now: datetime, horizon_secs: float, catch_up_secs: float) -> int:
@@ -89,6 +114,7 @@ def run_once(*, now: datetime, horizon_secs: float, catch_up_secs: float) -> int
     One transaction for each batch of schedules. A schedule that cannot be planned says why in `problem`
     and is tried again a minute later; it does not stop the others (I11).
     """
+    resume_delayed(now=now)
     written = 0
     while True:
         found, inserted = _plan_batch(now=now, horizon_secs=horizon_secs, catch_up_secs=catch_up_secs)
@@ -97,52 +123,108 @@ def run_once(*, now: datetime, horizon_secs: float, catch_up_secs: float) -> int
             return written
 
 
-def plan_schedule(schedule: Schedule, *, now: datetime, horizon_secs: float, catch_up_secs: float) -> Plan:
+def resume_delayed(*, now: datetime) -> int:
+    """Let schedules that wait for the end of their latest run go on where it has ended; return how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(_RESUME_DELAYED, {"now": now})
+        return int(cursor.rowcount)
+
+
+def plan_schedule(
+    schedule: Schedule,
+    *,
+    now: datetime,
+    horizon_secs: float,
+    catch_up_secs: float,
+    frozen: FrozenSpan | None = None,
+) -> Plan:
     """Return what the instants of `schedule` in its next stretch are to become; writes nothing.
 
-    An instant older than the job's grace is a misfire: its policy says whether all of them run late, only the
-    last one, or none. Instants before the catch-up window are not made good.
+    Instants before the catch-up window, the schedule's own or `catch_up_secs`, are not made good; they share
+    one row that says how many they were.
     """
     recurrence = recurrence_of(schedule)
     config = load_task_config(schedule.job.task_config)
-    begin = max(schedule.planned_until, now - timedelta(seconds=catch_up_secs))
+    rules = Rules(
+        zone=_zone(schedule.timezone),
+        grace_ends=now - timedelta(seconds=config.misfire_grace_secs),
+        misfire_policy=config.misfire_policy,
+        job_enabled=schedule.job.enabled,
+        calendar=_calendar_of(schedule.calendar),
+        calendar_policy=schedule.calendar_policy,
+        frozen=frozen,
+    )
+    if schedule.kind == ScheduleKind.INTERVAL and schedule.interval_mode == IntervalMode.DELAY:
+        return _plan_delayed(schedule, rules)
+    window = timedelta(
+        seconds=schedule.catch_up_secs if schedule.catch_up_secs is not None else catch_up_secs
+    )
+    begin = max(schedule.planned_until, now - window)
     until = now + timedelta(seconds=horizon_secs)
     instants = instants_between(recurrence, begin, until, INSTANTS_PER_SCHEDULE)
     planned_until = instants[-1] if len(instants) == INSTANTS_PER_SCHEDULE else until
     following = next_after(recurrence, planned_until)
     plan = Plan(
-        schedule_id=schedule.pk,
-        jitter_secs=schedule.jitter_secs,
-        planned_until=planned_until,
-        next_run_at=following,
-        run_count=schedule.run_count,
+        schedule=schedule, planned_until=planned_until, next_run_at=following, run_count=schedule.run_count
     )
-    grace_ends = now - timedelta(seconds=config.misfire_grace_secs)
-    for instant, later in zip(instants, [*instants[1:], following], strict=True):
+    _account_for_dropped(plan, recurrence, until=begin, rules=rules)
+    later = instants_after(recurrence, planned_until, LOOKED_AHEAD)
+    for planned in judge(instants, following, later, rules):
         if schedule.max_count is not None and plan.run_count >= schedule.max_count:
-            plan.next_run_at = None
             break
-        is_last_misfire = later is None or later >= grace_ends
-        planned = _judge(instant, grace_ends, config.misfire_policy, is_last_misfire, schedule.job.enabled)
         plan.instants.append(planned)
         plan.run_count += planned.runs
     if schedule.max_count is not None and plan.run_count >= schedule.max_count:
         plan.next_run_at = None
+    _render(plan, rules)
     return plan
 
 
-def _judge(
-    instant: datetime, grace_ends: datetime, policy: str, is_last_misfire: bool, job_enabled: bool
-) -> PlannedInstant:
-    if not job_enabled:
-        return PlannedInstant(instant, Outcome.SKIPPED_DISABLED, "the job was disabled")
-    if instant >= grace_ends:
-        return PlannedInstant(instant, Outcome.FIRED)
-    if policy == "run_all" or (policy == "run_once" and is_last_misfire):
-        return PlannedInstant(instant, Outcome.LATE, "no scheduler planned it in time")
-    if policy == "run_once":
-        return PlannedInstant(instant, Outcome.COALESCED, "several were missed; only the last one runs")
-    return PlannedInstant(instant, Outcome.MISSED, "no scheduler planned it in time; the job skips misfires")
+def _plan_delayed(schedule: Schedule, rules: Rules) -> Plan:
+    """Plan the one instant that a schedule which counts from the end of its runs has at a time."""
+    instant = schedule.next_run_at or schedule.planned_until
+    plan = Plan(
+        schedule=schedule,
+        planned_until=instant,
+        next_run_at=None,
+        run_count=schedule.run_count,
+        is_waiting=True,
+        instants=judge([instant], None, (), rules),
+    )
+    plan.run_count += sum(planned.runs for planned in plan.instants)
+    if schedule.max_count is not None and plan.run_count >= schedule.max_count:
+        plan.is_waiting = False
+    _render(plan, rules)
+    return plan
+
+
+def _account_for_dropped(plan: Plan, recurrence: Recurrence, *, until: datetime, rules: Rules) -> None:
+    """Add one row for all instants between the cursor and `until`, which lie too far back to be made good."""
+    cursor = plan.schedule.planned_until
+    if cursor >= until:
+        return
+    first = next_after(recurrence, cursor)
+    if first is None or first > until:
+        return
+    count = count_between(recurrence, cursor, until, COUNTED_INSTANTS)
+    more = "more than " if count > COUNTED_INSTANTS else ""
+    count = min(count, COUNTED_INSTANTS)
+    outcome = Outcome.MISSED if rules.job_enabled else Outcome.SKIPPED_DISABLED
+    reason = f"{more}{count} instants up to {until:%Y-%m-%dT%H:%M:%SZ} lie before the catch-up window"
+    plan.instants.append(PlannedInstant(first, outcome, first, reason, instants=count))
+
+
+def _render(plan: Plan, rules: Rules) -> None:
+    """Fill in the parameters of each instant; raises BadTemplate, which stops this schedule alone."""
+    parameters = plan.schedule.parameters
+    previous = plan.schedule.last_run_at
+    for instant in plan.instants:
+        if instant.runs and has_templates(parameters):
+            moment = Moment(instant.scheduled_at, rules.zone, rules.calendar, previous)
+            plan.parameters.append(render_parameters(parameters, moment))
+        else:
+            plan.parameters.append(parameters)
+        previous = instant.scheduled_at if instant.runs else previous
 
 
 def _plan_batch(*, now: datetime, horizon_secs: float, catch_up_secs: float) -> tuple[int, int]:
@@ -150,16 +232,22 @@ def _plan_batch(*, now: datetime, horizon_secs: float, catch_up_secs: float) -> 
     with transaction.atomic():
         schedules = list(
             Schedule.objects.due(now=now, horizon_secs=horizon_secs)
-            .select_related("job")
+            .select_related("job", "calendar")
             .order_by("next_run_at")
             .select_for_update(skip_locked=True, of=("self",))[:SCHEDULES_PER_BATCH]
         )
+        frozen = _frozen_namespaces({schedule.job.namespace for schedule in schedules})
         plans = []
         for schedule in schedules:
             try:
-                plans.append(
-                    plan_schedule(schedule, now=now, horizon_secs=horizon_secs, catch_up_secs=catch_up_secs)
+                plan = plan_schedule(
+                    schedule,
+                    now=now,
+                    horizon_secs=horizon_secs,
+                    catch_up_secs=catch_up_secs,
+                    frozen=frozen.get(schedule.job.namespace),
                 )
+                plans.append(plan)
             except Exception as error:
                 logger.exception("schedule %s cannot be planned", schedule.pk)
                 Schedule.objects.filter(pk=schedule.pk).update(
@@ -172,50 +260,70 @@ def _plan_batch(*, now: datetime, horizon_secs: float, catch_up_secs: float) -> 
     return len(schedules), inserted
 
 
+def _frozen_namespaces(namespaces: set[str]) -> Mapping[str, FrozenSpan]:
+    if not namespaces:
+        return {}
+    return {
+        freeze.namespace: FrozenSpan(freeze.since, freeze.until, freeze.reason)
+        for freeze in Freeze.objects.filter(namespace__in=sorted(namespaces))
+    }
+
+
 def _write(plans: Sequence[Plan], *, now: datetime) -> int:
     if not plans:
         return 0
-    rows = [(plan, instant) for plan in plans for instant in plan.instants]
+    rows = [(plan, *each) for plan in plans for each in zip(plan.instants, plan.parameters, strict=True)]
+    written: list[tuple[int, str, datetime, int]] = []
     with connection.cursor() as cursor:
-        inserted = 0
         if rows:
-            cursor.execute(
-                _INSERT_TASKS,
-                {
-                    "now": now,
-                    "schedule_ids": [plan.schedule_id for plan, _ in rows],
-                    "statuses": [
-                        TaskStatus.PENDING.value if instant.runs else TaskStatus.CANCELLED.value
-                        for _, instant in rows
-                    ],
-                    "outcomes": [instant.outcome.value for _, instant in rows],
-                    "reasons": [instant.reason for _, instant in rows],
-                    "scheduled": [instant.scheduled_at for _, instant in rows],
-                    "due": [instant.scheduled_at + _jitter(plan, instant) for plan, instant in rows],
-                },
-            )
-            inserted = cursor.rowcount
+            cursor.execute(_INSERT_TASKS, {"now": now, **_task_arrays(rows)})
+            written = cursor.fetchall()
         cursor.execute(
             _ADVANCE,
             {
                 "now": now,
-                "ids": [plan.schedule_id for plan in plans],
+                "ids": [plan.schedule.pk for plan in plans],
                 "until": [plan.planned_until for plan in plans],
                 "next": [plan.next_run_at for plan in plans],
                 "counts": [plan.run_count for plan in plans],
-                "statuses": [
-                    (ScheduleStatus.ENABLED if plan.next_run_at else ScheduleStatus.EXPIRED).value
-                    for plan in plans
-                ],
+                "statuses": [str(plan.status) for plan in plans],
                 "last": [plan.last_run_at for plan in plans],
             },
         )
-    return inserted
+    alerts.raise_for_missed(
+        schedules=[plan.schedule for plan in plans],
+        missed=[row for row in written if row[1] == Outcome.MISSED],
+    )
+    return len(written)
 
 
-def _jitter(plan: Plan, instant: PlannedInstant) -> timedelta:
+def _task_arrays(rows: Sequence[tuple[Plan, PlannedInstant, dict[str, Any]]]) -> dict[str, list[Any]]:
+    return {
+        "schedule_ids": [plan.schedule.pk for plan, _, _ in rows],
+        "statuses": [
+            TaskStatus.PENDING.value if instant.runs else TaskStatus.CANCELLED.value for _, instant, _ in rows
+        ],
+        "outcomes": [instant.outcome.value for _, instant, _ in rows],
+        "reasons": [instant.reason for _, instant, _ in rows],
+        "scheduled": [instant.scheduled_at for _, instant, _ in rows],
+        "instants": [instant.instants for _, instant, _ in rows],
+        "due": [instant.due_at + _jitter(plan.schedule, instant) for plan, instant, _ in rows],
+        "parameters": [json.dumps(parameters) if parameters else "{}" for _, _, parameters in rows],
+    }
+
+
+def _jitter(schedule: Schedule, instant: PlannedInstant) -> timedelta:
     """Return a delay up to the schedule's jitter, the same whoever plans this instant."""
-    if not plan.jitter_secs:
+    if not schedule.jitter_secs:
         return timedelta()
-    spread = zlib.crc32(f"{plan.schedule_id} {instant.scheduled_at.isoformat()}".encode()) / 2**32
-    return timedelta(seconds=plan.jitter_secs * spread)
+    spread = zlib.crc32(f"{schedule.pk} {instant.scheduled_at.isoformat()}".encode()) / 2**32
+    return timedelta(seconds=schedule.jitter_secs * spread)
+
+
+def _calendar_of(calendar: Calendar | None) -> CalendarRules:
+    return NO_CALENDAR if calendar is None else rules_of(calendar)
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)

@@ -1,0 +1,55 @@
+"""Tell of what went wrong while nobody watched: a row that stays until somebody has seen it."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import transaction
+
+from access import audit
+from access.actors import SYSTEM, Actor
+from scheduling.kinds import AlertKind
+from scheduling.models import Alert, Schedule
+
+
+def raise_for_missed(
+    *, schedules: Sequence[Schedule], missed: Sequence[tuple[int, str, datetime, int]]
+) -> None:
+    """Raise one alert for each schedule with missed instants, given as (schedule, outcome, instant, number).
+
+    Runs in the caller's transaction, in which the instants were written.
+    """
+    found: dict[int, list[tuple[datetime, int]]] = defaultdict(list)
+    for schedule_id, _outcome, instant, number in missed:
+        found[schedule_id].append((instant, number))
+    by_id = {schedule.pk: schedule for schedule in schedules}
+    Alert.objects.bulk_create(
+        Alert(
+            kind=AlertKind.MISSED,
+            namespace=by_id[schedule_id].job.namespace,
+            job_id=by_id[schedule_id].job_id,
+            schedule_id=schedule_id,
+            instants=sum(number for _, number in instants),
+            text=f"{sum(number for _, number in instants)} planned runs were missed, the first one at "
+            f"{min(instant for instant, _ in instants):%Y-%m-%dT%H:%M:%SZ}",
+        )
+        for schedule_id, instants in found.items()
+    )
+
+
+def acknowledge(*, alert_id: int, now: datetime, by: Actor = SYSTEM) -> Alert:
+    """Note that somebody has seen an alert and return it; raise Alert.DoesNotExist."""
+    with transaction.atomic():
+        alert = Alert.objects.select_for_update().get(pk=alert_id)
+        if alert.acknowledged_at is None:
+            alert.acknowledged_at, alert.acknowledged_by = now, by.name
+            alert.save(update_fields=["acknowledged_at", "acknowledged_by"])
+            audit.record(
+                by=by,
+                action="alert.acknowledge",
+                subject=alert,
+                namespace=alert.namespace,
+                before={"acknowledged_at": None},
+                after={"acknowledged_at": now},
+            )
+        return alert
