@@ -35,7 +35,13 @@ _WAIT_TICK_SECS: Final = 0.05
 _TICK_SECS: Final = 0.5
 # What the agent, and with it the commands it runs, has no business to know.
 _NOT_FOR_AGENT: Final = frozenset(
-    {"DATABASE_URL", "HETUFLOW_SECRET_KEY", "HETUFLOW_ADMIN_PASSWORD", "HETUFLOW_AGENT_TOKEN"}
+    {
+        "DATABASE_URL",
+        "HETUFLOW_SECRET_KEY",
+        "HETUFLOW_ADMIN_PASSWORD",
+        "HETUFLOW_AGENT_TOKEN",
+        "HETUFLOW_ENROLLMENT_TOKEN",
+    }
 )
 _FROM_MAKE: Final = frozenset({"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKE_TERMOUT", "MAKE_TERMERR"})
 

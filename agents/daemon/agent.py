@@ -23,6 +23,7 @@ from agents.daemon.machine import Machine
 from agents.daemon.output import OutputSender
 from agents.daemon.session import Refused, Replaced, Session
 from agents.daemon.supervisor import Supervisor
+from agents.daemon.tokens import TokenProblem, TokenSource
 from agents.protocol import messages, version
 from agents.protocol.codec import FrameError, MessageError
 
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 AGENT_VERSION: Final = "0.1.0"
 EXIT_REPLACED: Final = 3
+HTTP_FORBIDDEN: Final = 403
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 OPEN_TIMEOUT_SECS: Final = 10.0
 CLOSE_TIMEOUT_SECS: Final = 2.0
@@ -40,8 +42,10 @@ STOP_LIMIT_SECS: Final = 15.0
 class AgentDaemon:
     """One start of the daemon on this machine, an epoch of its own."""
 
-    def __init__(self, config: Config, log_lines: LogLines) -> None:
+    def __init__(self, config: Config, tokens: TokenSource, log_lines: LogLines) -> None:
         self._config = config
+        self._tokens = tokens
+        self._shown_token = ""
         self._epoch = uuid.uuid4()
         self._session: Session | None = None
         self._backoff = Backoff()
@@ -140,7 +144,7 @@ class AgentDaemon:
         """Return who this is and what it holds."""
         return messages.Register(
             protocol=protocol,
-            agent_id=self._config.agent_id,
+            agent_id=self._tokens.agent_id,
             epoch=self._epoch,
             name=self._config.name,
             version=AGENT_VERSION,
@@ -303,16 +307,15 @@ class AgentDaemon:
             except Replaced:
                 logger.critical(
                     "another daemon registered as agent %s; this one stops, with all that it runs",
-                    self._config.agent_id,
+                    self._tokens.agent_id,
                 )
                 self._exit_code = EXIT_REPLACED
                 await self._end_all()
                 return
             except InvalidStatus as error:
-                status = error.response.status_code
-                hint = " (is the agent token right, and not revoked?)" if status == 403 else ""
-                logger.error("the server refuses the connection: HTTP %s%s", status, hint)
-            except Refused as error:
+                if self._has_another_token(error.response.status_code):
+                    continue
+            except (Refused, TokenProblem) as error:
                 logger.error("the server does not take this agent: %s", error)
             except (OSError, TimeoutError, WebSocketException, InvalidHandshake) as error:
                 logger.warning("no connection to %s: %s", self._config.server, _reason(error))
@@ -321,12 +324,29 @@ class AgentDaemon:
             # A goodbye may name a time; otherwise the jitter alone decides.
             await asyncio.sleep(wait_secs)
 
+    def _has_another_token(self, status: int) -> bool:
+        """Tell of a refused handshake; return whether there is another token, to be tried at once.
+
+        Somebody may have replaced the token meanwhile, or revoked the one that was given and not the stored.
+        """
+        if status == HTTP_FORBIDDEN and self._tokens.refuse(self._shown_token):
+            logger.warning("the server refuses this token; trying another one that is here")
+            return True
+        hint = (
+            " (its token has expired or was revoked; --enroll gets another one)"
+            if status == HTTP_FORBIDDEN
+            else ""
+        )
+        logger.error("the server refuses the connection: HTTP %s%s", status, hint)
+        return False
+
     async def _connect_once(self) -> float | None:
         """Hold one session; return how long the server asks to wait before the next."""
+        self._shown_token = self._tokens.next()
         async with connect(
             self._config.server + version.SOCKET_PATH,
             subprotocols=[version.SUBPROTOCOL],  # type: ignore[list-item]
-            additional_headers={"Authorization": f"Bearer {self._config.token}"},
+            additional_headers={"Authorization": f"Bearer {self._shown_token}"},
             compression=None,
             max_size=MAX_MESSAGE_BYTES,
             open_timeout=OPEN_TIMEOUT_SECS,

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from agents.daemon import logs, processes
+from agents.daemon import enrolling, logs, processes
 from agents.daemon.agent import AgentDaemon
-from agents.daemon.config import Config, ConfigError, parse
+from agents.daemon.config import ROTATE, Config, ConfigError, parse
+from agents.daemon.server_api import ServerProblem
+from agents.daemon.tokens import TokenProblem, TokenSource
 
 EXIT_USAGE: Final = 1
 
@@ -23,18 +25,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     processes.hide_memory()  # the token is in there
     try:
         config = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
+        processes.hide_secrets(config.credentials.secrets)
+        if config.action == ROTATE:
+            _say(enrolling.rotate(config))
+            return 0
         descriptor = _own_folder(config.directory)
-    except ConfigError as error:
-        sys.stderr.write(f"hetuflow agent: {error}\n")
+        tokens = enrolling.tokens_of(config, say=_say)
+    except (ConfigError, TokenProblem, ServerProblem) as error:
+        _say(str(error))
         return EXIT_USAGE
     try:
-        return asyncio.run(_run(config))
+        return asyncio.run(_run(config, tokens))
     finally:
         os.close(descriptor)
 
 
-async def _run(config: Config) -> int:
-    return await AgentDaemon(config, logs.set_up(config.log_level)).run()
+async def _run(config: Config, tokens: TokenSource) -> int:
+    return await AgentDaemon(config, tokens, logs.set_up(config.log_level)).run()
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"hetuflow agent: {line}\n")
 
 
 def _own_folder(directory: Path) -> int:

@@ -2,18 +2,20 @@
 
 import argparse
 import os
-import re
 import socket
 import tomllib
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from agents.daemon.tokens import Credentials, TokenProblem, agent_id_of
+
 MAX_SLOTS: Final = 1000
-_TOKEN: Final = re.compile(r"hfa_([0-9a-f]{32})_[A-Za-z0-9_-]{16,}\Z")
+ROTATE: Final = "rotate-token"
+_ACTIONS: Final = ("run", ROTATE)
+_SCHEMES: Final = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -23,13 +25,17 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Config:
-    """`server` is `ws://host:port` or `wss://…`; `slots` is how many attempts run at once."""
+    """`server` is `ws://host:port` or `wss://…`; `slots` is how many attempts run at once.
 
+    `given_name` is the name that somebody gave, empty where it is the host's.
+    """
+
+    action: str
     server: str
-    token: str = field(repr=False)
-    agent_id: uuid.UUID
+    credentials: Credentials
     directory: Path
     name: str
+    given_name: str
     slots: int
     labels: dict[str, str]
     use_cgroups: bool
@@ -44,21 +50,20 @@ def default_slots() -> int:
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     """Return the configuration; raise ConfigError, naming what is missing or wrong."""
     given = {k: v for k, v in vars(_parser().parse_args(arguments)).items() if v is not None}
+    action = str(given.pop("action", "run"))
     file = _read_file(given.pop("config", None) or environment.get("HETUFLOW_AGENT_CONFIG"))
     environ = {
         name: environment[variable] for name, variable in _VARIABLES.items() if environment.get(variable)
     }
     values: dict[str, Any] = {**file, **environ, **given}
-    token = _token(values)
-    matched = _TOKEN.match(token)
-    if matched is None:
-        raise ConfigError("the agent token is malformed; make one with: manage.py agent_token NAME")
+    given_name = str(values.get("name") or "")[:255]
     return Config(
+        action=action,
         server=_server(values.get("server")),
-        token=token,
-        agent_id=uuid.UUID(matched[1]),
+        credentials=_credentials(given, environ, file),
         directory=Path(values.get("dir") or _default_directory()).expanduser().absolute(),
-        name=str(values.get("name") or socket.gethostname())[:255],
+        name=given_name or socket.gethostname()[:255],
+        given_name=given_name,
         slots=_slots(values.get("slots")),
         labels=_labels(values.get("labels", {})),
         use_cgroups=str(values.get("cgroups", "on")).lower() not in ("off", "false", "0", "no"),
@@ -70,6 +75,8 @@ _VARIABLES: Final = {
     "server": "HETUFLOW_SERVER",
     "token": "HETUFLOW_AGENT_TOKEN",
     "token_file": "HETUFLOW_AGENT_TOKEN_FILE",
+    "enroll": "HETUFLOW_ENROLLMENT_TOKEN",
+    "enroll_file": "HETUFLOW_ENROLLMENT_TOKEN_FILE",
     "dir": "HETUFLOW_AGENT_DIR",
     "name": "HETUFLOW_AGENT_NAME",
     "slots": "HETUFLOW_AGENT_SLOTS",
@@ -84,13 +91,20 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m agents.daemon",
         description="Run commands that a Hetuflow server dispatches to this machine.",
         epilog="Every flag can also be given as a variable of the environment "
-        "(HETUFLOW_SERVER, HETUFLOW_AGENT_TOKEN, HETUFLOW_AGENT_DIR, …) or as a key of the TOML file.",
+        "(HETUFLOW_SERVER, HETUFLOW_AGENT_TOKEN, HETUFLOW_AGENT_DIR, …) or as a key of the TOML file. A new "
+        "machine needs only --server and --enroll.",
+    )
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=_ACTIONS,
+        help="run (the default), or get a new token in place of the one that this machine has",
     )
     parser.add_argument("--config", metavar="FILE", help="TOML file with any of these settings")
-    parser.add_argument("--server", metavar="URL", help="ws://host:port, or wss://host")
-    parser.add_argument(
-        "--token", help="the agent token; prefer the environment or a file, which ps does not show"
-    )
+    parser.add_argument("--server", metavar="URL", help="ws://host:port, wss://host, or the same with http")
+    parser.add_argument("--enroll", metavar="TOKEN", help="become an agent, by a token that is good once")
+    parser.add_argument("--enroll-file", metavar="FILE", help="a file that holds such a token; - is stdin")
+    parser.add_argument("--token", help="the agent token, where this machine was not enrolled")
     parser.add_argument("--token-file", metavar="FILE", help="a file that holds the agent token")
     parser.add_argument("--dir", metavar="FOLDER", help="where attempts and results are kept")
     parser.add_argument("--name", help="shown to people; the host name unless given")
@@ -114,24 +128,40 @@ def _read_file(path: str | None) -> dict[str, Any]:
     return values
 
 
-def _token(values: Mapping[str, Any]) -> str:
-    if values.get("token"):
-        return str(values["token"]).strip()
-    if values.get("token_file"):
+def _credentials(*layers: Mapping[str, Any]) -> Credentials:
+    """Return what the first layer that says anything of it says: of tokens, and of enrolment."""
+    token, token_file = _secret(layers, "token", "token_file")
+    enrollment, enrollment_file = _secret(layers, "enroll", "enroll_file")
+    if token:
         try:
-            return Path(str(values["token_file"])).read_text().strip()
-        except OSError as error:
-            raise ConfigError(f"cannot read the token: {error}") from None
-    raise ConfigError("no agent token; set HETUFLOW_AGENT_TOKEN to one from: manage.py agent_token NAME")
+            agent_id_of(token)
+        except TokenProblem as error:
+            raise ConfigError(str(error)) from None
+    return Credentials(
+        token=token,
+        token_file=Path(token_file).expanduser().absolute() if token_file else None,
+        enrollment=enrollment,
+        enrollment_file=enrollment_file,
+    )
+
+
+def _secret(layers: Sequence[Mapping[str, Any]], name: str, file_name: str) -> tuple[str, str]:
+    """Return a secret, or else the name of the file that holds it."""
+    for layer in layers:
+        if layer.get(name):
+            return str(layer[name]).strip(), ""
+        if layer.get(file_name):
+            return "", str(layer[file_name])
+    return "", ""
 
 
 def _server(value: object) -> str:
     if not value:
         raise ConfigError("no server; set HETUFLOW_SERVER to its address, such as ws://127.0.0.1:8000")
     parts = urlsplit(str(value))
-    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+    if parts.scheme not in _SCHEMES or not parts.hostname:
         raise ConfigError(f"the server must be ws://host:port or wss://host, not {value!r}")
-    return str(value).rstrip("/")
+    return parts._replace(scheme=_SCHEMES[parts.scheme]).geturl().rstrip("/")
 
 
 def _slots(value: object) -> int:

@@ -33,6 +33,29 @@ def hide_memory() -> None:
     _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def hide_secrets(secrets: list[str]) -> None:
+    """Overwrite these in the arguments and the environment that /proc shows of this process.
+
+    Python has its own copies. Commands that run as root see arguments and environments of all processes,
+    those of others the arguments.
+    """
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        arg_start, arg_end, env_start, env_end = (int(field) for field in fields[45:49])
+    except (OSError, ValueError):
+        return
+    for start, end in ((arg_start, arg_end), (env_start, env_end)):
+        if not 0 < start < end:
+            continue
+        memory = (ctypes.c_char * (end - start)).from_address(start)
+        for secret in filter(None, map(os.fsencode, secrets)):
+            at = memory.raw.find(secret)
+            while at >= 0:
+                ctypes.memset(start + at, ord("x"), len(secret))
+                at = memory.raw.find(secret)
+
+
 def descendants(ancestor: int) -> list[int]:
     """Return the processes that descend from `ancestor`, parents before children."""
     children: dict[int, list[int]] = {}
