@@ -25,7 +25,8 @@ from tests.e2e import oracle
 from tests.e2e.oracle import Ledger, until
 from tests.processes import ROOT, Program, database_url, free_port, manage_program, wait_for_http
 
-TEMPLATE = "hetuflow_e2e_template"
+# Workers that run tests at the same time share the cluster.
+TEMPLATE = f"hetuflow_e2e_template_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 
 
 class AgentProgram(Program):
