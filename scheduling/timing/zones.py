@@ -76,7 +76,8 @@ class _Zone:
     def index_at(self, instant: datetime) -> int:
         """Return the index of the segment that holds an instant (naive UTC)."""
         if not self._segments:
-            self._segments = [self._next_segment(instant - _STRETCH)]
+            # Borders are looked for in whole seconds from here.
+            self._segments = [self._next_segment((instant - _STRETCH).replace(microsecond=0))]
             self._ends = [self._segments[0].end]
         if instant < self._segments[0].start:
             self._segments, self._ends = [], []

@@ -17,6 +17,7 @@ from scheduling.recurrence import (
     next_after,
     validate,
 )
+from scheduling.timing import zones
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -160,6 +161,14 @@ def test_resuming_within_the_second_pass_of_the_repeated_hour_goes_forward():
     second_pass = at("2026-10-25T02:10", "Europe/Berlin", fold=1)
     following = next_after(rule, second_pass)
     assert following == at("2026-10-26T02:30", "Europe/Berlin")
+
+
+def test_when_clocks_change_does_not_depend_on_the_instant_that_was_asked_about_first():
+    zones._zone.cache_clear()
+    nightly = cron("30 2 * * *", "Europe/Berlin")
+    asked_at = datetime(2025, 7, 1, 12, 0, 0, 257_774, UTC)
+    assert next_after(nightly, asked_at) == datetime(2025, 7, 2, 0, 30, tzinfo=UTC)
+    assert next_after(nightly, datetime(2026, 3, 28, 12, tzinfo=UTC)) == datetime(2026, 3, 29, 1, tzinfo=UTC)
 
 
 # --- cron -----------------------------------------------------------------------------------------------
