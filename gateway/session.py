@@ -143,7 +143,7 @@ def dispatched_task(attempt: StartedAttempt, *, now: datetime) -> messages.Dispa
         timeout_secs=config["timeout_secs"],
         kill_grace_secs=config["kill_grace_secs"],
         max_output_size=config["max_output_size"] if config["capture_output"] else 0,
-        resource_limits=config["resource_limits"],
+        resource_limits={name: at for name, at in config["resource_limits"].items() if at is not None},
         on_lease_lost=config["on_lease_lost"],
     )
 

@@ -25,7 +25,7 @@ Labels = dict[Annotated[str, Meta(min_length=1, max_length=255)], Annotated[str,
 MAX_CONFIG_BYTES: Final = 96 * 1024
 
 
-class ResourceLimits(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class ResourceLimits(Struct, forbid_unknown_fields=True, kw_only=True):
     max_memory_mb: Annotated[int, Meta(ge=1, le=2**31)] | None = None
     max_cpu_percent: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     max_execution_time_secs: Timeout | None = None

@@ -20,7 +20,12 @@ DEFAULTS = {
     "capture_output": True,
     "max_output_size": 10 * 1024 * 1024,
     "labels": {},
-    "resource_limits": {},
+    "resource_limits": {
+        "max_memory_mb": None,
+        "max_cpu_percent": None,
+        "max_execution_time_secs": None,
+        "max_output_size_bytes": None,
+    },
     "concurrency_policy": "allow",
     "max_concurrency": None,
     "misfire_policy": "run_once",
