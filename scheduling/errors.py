@@ -30,13 +30,13 @@ class InvalidState(SchedulingError):
 
 
 class JobDisabled(SchedulingError):
-    """The job is disabled; enable it, or trigger it with "force": true."""
+    """Cannot trigger this job: the current state is disabled; allowed from enabled, or with "force": true."""
 
     code = "invalid_state"
 
 
 class JobAtLimit(SchedulingError):
-    """The job runs as often at once as it may."""
+    """Cannot begin another attempt: the current state of its job is at its limit; allowed from below it."""
 
     code = "invalid_state"
 
