@@ -28,6 +28,7 @@ class LogLines(logging.Handler):
                 at_ms=time.time_ns() // 1_000_000,
                 level=cast(LogLevel, level if level in _SERVER_KNOWS else "info"),
                 message=self.format(record).replace("\x00", "\\0")[:_MAX_MESSAGE_CHARS],
+                instance_id=getattr(record, "instance_id", None),
             )
         )
         self.on_line()

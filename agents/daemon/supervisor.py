@@ -279,13 +279,13 @@ class Supervisor:
                 # Nobody executed it, and from now on nobody can: the server may give it to another agent.
                 outcome = unknown_outcome(NEVER_STARTED, at_ms=now_ms) | {"status": "declined"}
             else:
-                logger.error("the supervisor of attempt %s was killed", attempt.instance_id)
+                _log(logging.ERROR, attempt, "the supervisor of attempt %s was killed")
                 self._end_orphans(attempt)
                 outcome = unknown_outcome(SUPERVISOR_DIED, at_ms=now_ms)
             try:
                 spool.write_exit(attempt.folder, outcome)
             except OSError as error:
-                logger.warning("the outcome of attempt %s is not on disk: %s", attempt.instance_id, error)
+                _log(logging.WARNING, attempt, "the outcome of attempt %s is not on disk: %s", error)
         self._end(attempt, outcome)
 
     def _end(self, attempt: HeldAttempt, outcome: dict[str, Any]) -> None:
@@ -293,6 +293,9 @@ class Supervisor:
             self._unlink(attempt)
         self._note_state(attempt, outcome)
         attempt.outcome = outcome
+        if outcome["status"] != "completed":
+            how = (outcome["status"], outcome["error_message"])
+            _log(logging.INFO, attempt, "attempt %s has ended as %s: %s", *how)
         self._look_at_output(attempt)
         if attempt.is_unwanted:
             self.settle(attempt)
@@ -314,7 +317,7 @@ class Supervisor:
         try:
             attempt.link.send(json.dumps(order).encode())
         except OSError as error:
-            logger.warning("attempt %s cannot be told yet: %s", attempt.instance_id, error)
+            _log(logging.WARNING, attempt, "attempt %s cannot be told yet: %s", error)
             attempt.orders.append(order)
 
     def _unlink(self, attempt: HeldAttempt) -> None:
@@ -325,6 +328,11 @@ class Supervisor:
 
     def _look_at_output(self, attempt: HeldAttempt) -> None:
         attempt.sizes = spool.output_sizes(attempt.folder)
+
+
+def _log(level: int, attempt: HeldAttempt, text: str, *details: object) -> None:
+    """Log a line about an attempt, by whose id the server finds it; the id is the text's first argument."""
+    logger.log(level, text, attempt.instance_id, *details, extra={"instance_id": attempt.instance_id})
 
 
 def _receive(client: socket.socket) -> dict[str, Any] | None:
