@@ -70,6 +70,7 @@ def record_heartbeat(
     fields: dict[str, Any] = {"status": status or AgentStatus.ONLINE, "last_heartbeat_at": now}
     if metrics is not None:
         fields["metrics"] = metrics
+        running_tasks = metrics.get("active_tasks") if running_tasks is None else running_tasks
     if running_tasks is not None:
         fields["running_tasks"] = running_tasks
     if by.kind in (ActorKind.AGENT, ActorKind.SYSTEM):

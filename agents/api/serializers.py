@@ -94,11 +94,17 @@ class AgentRequest(AgentUpdateRequest):
 
 
 class AgentMetricsRequest(RequestSerializer):
+    """What an agent measured; of its attempts the server keeps its own count, and tells that one."""
+
     cpu_usage = NumberField(required=False, allow_null=True, min_value=0, max_value=1e6)
     memory_usage = NumberField(required=False, allow_null=True, min_value=0, max_value=1e6)
     disk_usage = NumberField(required=False, allow_null=True, min_value=0, max_value=1e6)
     load_1m = NumberField(required=False, allow_null=True, min_value=0, max_value=1e9)
     uptime = NumberField(required=False, allow_null=True, min_value=0, max_value=1e12)
+    active_tasks = Whole(required=False, allow_null=True, help_text="Counts where `running_tasks` is absent.")
+    total_executed = Whole(required=False, allow_null=True)
+    success_rate = NumberField(required=False, allow_null=True, min_value=0, max_value=1)
+    avg_execution_time = NumberField(required=False, allow_null=True, min_value=0, max_value=1e9)
 
 
 class HeartbeatRequest(RequestSerializer):
