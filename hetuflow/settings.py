@@ -123,6 +123,10 @@ _options["options"] = (
 _options["application_name"] = "hetuflow"
 _options["connect_timeout"] = 5
 DATABASE_POOL_SIZE = env.int("HETUFLOW_DATABASE_POOL_SIZE", 16)
+if 0 < DATABASE_POOL_SIZE < 6:
+    raise ImproperlyConfigured(
+        "HETUFLOW_DATABASE_POOL_SIZE must be 0 (no pool) or at least 6: a server keeps five for its own work"
+    )
 # Commands that do one thing and end need one connection, and an error at once where there is none.
 _one_off = "pytest" in sys.modules or (
     Path(sys.argv[0]).name == "manage.py" and sys.argv[1:2] not in (["server"], ["scheduler"])

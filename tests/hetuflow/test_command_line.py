@@ -95,7 +95,12 @@ def test_files_in_place_of_the_cluster_are_one_line_and_stay(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("HETUFLOW_PORT", "http"), ("HETUFLOW_PORT", "70000"), ("HETUFLOW_LEASE_SECS", "long")],
+    [
+        ("HETUFLOW_PORT", "http"),
+        ("HETUFLOW_PORT", "70000"),
+        ("HETUFLOW_LEASE_SECS", "long"),
+        ("HETUFLOW_DATABASE_POOL_SIZE", "5"),
+    ],
 )
 def test_a_variable_that_cannot_be_read_is_named_in_one_line(name: str, value: str) -> None:
     assert name in _only_line(_manage("migrate", **{name: value}))
