@@ -16,7 +16,7 @@ from access.actors import SYSTEM, Actor
 from agents import services as agent_services
 from agents.errors import AgentOffline, AgentTimeout, CommandRefused
 from agents.models import Agent
-from gateway.models import AgentCommand, Connection
+from gateway.models import AgentCommand, Connection, Server
 from gateway.operators import queue_command
 from scheduling import hints
 from scheduling.clock import database_now
@@ -109,10 +109,13 @@ def broadcast(
 
 def live_connections() -> QuerySet[Connection]:
     """Sessions that a server which is alive holds and nobody has asked to close."""
+    return Connection.objects.filter(server__in=live_servers(), close_requested_at__isnull=True)
+
+
+def live_servers() -> QuerySet[Server]:
+    """Servers whose heartbeat is fresh."""
     alive_since = Now() - timedelta(seconds=rescue.SERVER_DEAD_AFTER_SECS)
-    return Connection.objects.filter(
-        server__last_heartbeat_at__gte=alive_since, close_requested_at__isnull=True
-    )
+    return Server.objects.filter(last_heartbeat_at__gte=alive_since)
 
 
 def is_connected(agent_id: uuid.UUID) -> bool:

@@ -11,7 +11,7 @@ from django.db.models import Avg, Count, DurationField, ExpressionWrapper, F, Q,
 from django.db.models.functions import Now
 
 from agents.models import CONNECTED_STATUSES, AgentStatus
-from gateway.commands import live_connections
+from gateway.commands import live_connections, live_servers
 from gateway.models import Connection
 from rest.pages import EXACT_COUNT_UP_TO
 from scheduling.models import Task
@@ -131,11 +131,12 @@ def connection_stats() -> dict[str, Any]:
 
 
 def connection_stats_by_server() -> list[dict[str, Any]]:
-    """Count the live sessions of each server that has some."""
+    """Count the live sessions of each server that is there, also of one that has none."""
     by_server = connections_with_age().order_by().values("server_id").annotate(**_COUNTS)
+    counted = {row["server_id"]: _counted(cast("Mapping[str, Any]", row)) for row in by_server}
     return [
-        {"server_id": row["server_id"], **_counted(cast("Mapping[str, Any]", row))}
-        for row in by_server.order_by("server_id")
+        {"server_id": server_id, **counted.get(server_id, _counted(_NONE))}
+        for server_id in sorted({*live_servers().values_list("pk", flat=True), *counted})
     ]
 
 
@@ -148,6 +149,7 @@ _COUNTS: dict[str, Any] = {
     "sent": Sum("messages_sent", default=0),
     "received": Sum("messages_received", default=0),
 }
+_NONE: Final = {**dict.fromkeys(_COUNTS, 0), "average": None}
 
 
 def _counted(row: Mapping[str, Any]) -> dict[str, Any]:

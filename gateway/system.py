@@ -90,23 +90,34 @@ def system_metrics(
 
 
 def system_info(
-    *, port: int, include_config: bool = False, include_environment: bool = False
+    *,
+    port: int,
+    include_config: bool = False,
+    include_environment: bool = False,
+    namespaces: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Return SystemInfo; `port` is where one reached it. Settings are named one by one: no secrets."""
+    """Return SystemInfo; `port` is where one reached it. Settings are named one by one: no secrets.
+
+    Of tasks, those of `namespaces` alone are counted, where that is given.
+    """
+    build = build_info()
     info: dict[str, Any] = {
         "name": NAME,
         "version": settings.HETUFLOW_VERSION,
-        "build": build_info(),
+        "build_time": build.build_time,
+        "git_commit": build.git_commit,
+        "build": build,
         "is_leader": is_leader(),
         "uptime": uptime_secs(),
-        "timestamp": database_now(),
         "features": FEATURES,
+        **system_metrics(include_details=True, namespaces=namespaces),
     }
     if include_environment:
         info["environment"] = {
             "os": f"{platform.system()} {platform.release()}",
             "architecture": platform.machine(),
             "python_version": platform.python_version(),
+            "rust_version": None,
             "hostname": socket.gethostname(),
         }
     if include_config:

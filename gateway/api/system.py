@@ -102,6 +102,7 @@ class EnvironmentSerializer(serializers.Serializer[Any]):
     os = serializers.CharField()
     architecture = serializers.CharField()
     python_version = serializers.CharField()
+    rust_version = serializers.CharField(allow_null=True, help_text="Null: there is none.")
     hostname = serializers.CharField()
 
 
@@ -116,6 +117,8 @@ class ConfigSerializer(serializers.Serializer[Any]):
 class SystemInfoSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     version = serializers.CharField()
+    build_time = serializers.DateTimeField(allow_null=True)
+    git_commit = serializers.CharField(allow_null=True)
     build = BuildInfoSerializer()
     is_leader = serializers.BooleanField(
         help_text="Whether this server has the cluster's single-holder duties."
@@ -123,6 +126,11 @@ class SystemInfoSerializer(serializers.Serializer[Any]):
     uptime = serializers.IntegerField(help_text="Seconds.")
     timestamp = serializers.DateTimeField()
     features = serializers.ListField(child=serializers.CharField())
+    connections = ConnectionStatsSerializer()
+    tasks = TaskStatsSerializer()
+    resources = ResourceUsageSerializer()
+    database = DatabaseMetricsSerializer()
+    application = ApplicationMetricsSerializer()
     environment = EnvironmentSerializer(required=False, help_text="When asked for.")
     config = ConfigSerializer(required=False, help_text="When asked for.")
 
@@ -193,8 +201,12 @@ class InfoView(_Question):
         responses={200: SystemInfoSerializer, **REFUSALS},
     )
     def post(self, request: Request) -> Response:
-        """Tell version, build and features; when asked, environment and configuration, without secrets."""
-        info = system.system_info(port=int(request.META["SERVER_PORT"]), **self.read_body())
+        """Tell version, build, features and figures; when asked, environment and settings, no secrets."""
+        info = system.system_info(
+            port=int(request.META["SERVER_PORT"]),
+            namespaces=authority_for(request).namespaces("scheduling.view_task"),
+            **self.read_body(),
+        )
         return Response(SystemInfoSerializer(info).data)
 
 

@@ -106,6 +106,14 @@ def test_sessions_are_counted_for_the_cluster_and_for_each_server(api):
     ]
 
 
+def test_a_server_without_sessions_is_counted_too(api):
+    busy, idle = server(), server()
+    session(busy)
+    details = api.post(f"{URL}/stats", {"include_details": True}).json()["details"]
+    counted = {one["server_id"]: (one["total_connections"], one["average_duration"] > 0) for one in details}
+    assert counted == {str(busy): (1, True), str(idle): (0, False)}
+
+
 def test_nothing_is_counted_where_nothing_is(api):
     stats = api.post(f"{URL}/stats", {"include_details": True}).json()
     assert (stats["total_connections"], stats["average_duration"], stats["details"]) == (0, 0.0, [])

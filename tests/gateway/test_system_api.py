@@ -47,7 +47,22 @@ CONNECTIONS = [
     "total_messages_sent",
     "total_messages_received",
 ]
-INFO = ["name", "version", "build", "is_leader", "uptime", "timestamp", "features"]
+INFO = [
+    "name",
+    "version",
+    "build_time",
+    "git_commit",
+    "build",
+    "is_leader",
+    "uptime",
+    "timestamp",
+    "features",
+    "connections",
+    "tasks",
+    "resources",
+    "database",
+    "application",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -319,6 +334,9 @@ def test_info_has_its_shape(api, path):
     assert (answer["version"], answer["build"]["version"]) == (__version__, __version__)
     assert "cron_schedules" in answer["features"]
     assert (type(answer["uptime"]), answer["is_leader"]) == (int, False)
+    assert {name: answer[name] for name in ("build_time", "git_commit")}.items() <= answer["build"].items()
+    assert (list(answer["connections"]), list(answer["tasks"])) == (CONNECTIONS, TASKS)
+    assert list(answer["resources"]) == RESOURCES
 
 
 def test_environment_and_configuration_are_told_when_asked_for(api, settings):
@@ -326,7 +344,13 @@ def test_environment_and_configuration_are_told_when_asked_for(api, settings):
         "/api/v1/info", {"include_config": True, "include_environment": True}, SERVER_PORT="8123"
     ).json()
     assert list(answer) == [*INFO, "environment", "config"]
-    assert list(answer["environment"]) == ["os", "architecture", "python_version", "hostname"]
+    assert list(answer["environment"]) == [
+        "os",
+        "architecture",
+        "python_version",
+        "rust_version",
+        "hostname",
+    ]
     assert list(answer["config"]) == [
         "database_type",
         "websocket_port",
