@@ -14,6 +14,7 @@ from environs import Env, validate
 from hetuflow import __version__
 from hetuflow.database_url import parse_database_url, published_address
 from hetuflow.navigation import UNFOLD as UNFOLD
+from hetuflow.production import refuse_unsafe_settings
 from hetuflow.secret_key import read_or_create_secret_key
 
 env = Env()
@@ -22,19 +23,14 @@ DATA_DIR = Path(env.str("HETUFLOW_DATA_DIR", "") or BASE_DIR / ".hetuflow").abso
 
 # --- mode and secrets ---------------------------------------------------------------------------------
 
-PRODUCTION = env.str("HETUFLOW_ENV", "local") == "production"
+ENVIRONMENTS = ("local", "production")
+PRODUCTION = env.str("HETUFLOW_ENV", "local", validate=validate.OneOf(ENVIRONMENTS)) == "production"
 DEBUG = env.bool("HETUFLOW_DEBUG", False)
-ALLOWED_HOSTS = env.list("HETUFLOW_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+_hosts = env.list("HETUFLOW_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+ALLOWED_HOSTS: list[str] = [host.strip() for host in _hosts if host.strip()]
 SECRET_KEY = env.str("HETUFLOW_SECRET_KEY", "")
 if PRODUCTION:
-    if DEBUG:
-        raise ImproperlyConfigured("HETUFLOW_DEBUG must be off when HETUFLOW_ENV=production")
-    if len(SECRET_KEY) < 32:
-        raise ImproperlyConfigured(
-            "HETUFLOW_SECRET_KEY must be set to at least 32 random characters when HETUFLOW_ENV=production"
-        )
-    if "*" in ALLOWED_HOSTS:
-        raise ImproperlyConfigured("HETUFLOW_ALLOWED_HOSTS must not hold * when HETUFLOW_ENV=production")
+    refuse_unsafe_settings(debug=DEBUG, secret_key=SECRET_KEY, allowed_hosts=ALLOWED_HOSTS)
 elif not SECRET_KEY:
     try:
         SECRET_KEY = read_or_create_secret_key(DATA_DIR)
@@ -43,11 +39,26 @@ elif not SECRET_KEY:
             f"The data folder {DATA_DIR} cannot be used: {error.strerror} ({error.filename}); "
             "choose another one with HETUFLOW_DATA_DIR"
         ) from error
+
+# --- browsers -----------------------------------------------------------------------------------------
+
+HTTPS = env.bool("HETUFLOW_HTTPS", False)
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("HETUFLOW_TRUSTED_ORIGINS", [])
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("HETUFLOW_HTTPS", False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = LANGUAGE_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+if HTTPS:
+    # The proxy speaks TLS and says so in this header; where people reach it without, it sends them on itself.
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = env.int("HETUFLOW_HSTS_SECS", 365 * 86_400, validate=validate.Range(min=0))
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # HSTS for subdomains is for whoever owns the domain to decide,
+    "security.W021",  # and so is the browsers' preload list
+    "security.W008",  # a redirect here would end in a circle where a proxy does not say that it speaks TLS
+    "security.W009",  # `hetuflow/production.py` looks closer
+]
 
 # --- applications -------------------------------------------------------------------------------------
 

@@ -100,6 +100,28 @@ def manage_program(*arguments: str, log: Path | None = None, **environment: str)
     )
 
 
+def run_manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a management command to its end, and return what it said."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "manage.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def only_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what a refused command said, having checked that it said one line and nothing else."""
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("hetuflow: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
 @contextlib.contextmanager
 def manage(*arguments: str, **environment: str) -> Iterator[Program]:
     """Run a management command as a process for the length of a `with` block."""

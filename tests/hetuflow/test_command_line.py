@@ -1,89 +1,65 @@
 """The commands as a person calls them."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from agents.tokens import authenticate_token
 from scheduling.clock import database_now
-from tests.processes import ROOT, database_url, free_port
+from tests.processes import database_url, free_port, only_line, run_manage
 
 NOWHERE = "postgresql://me@127.0.0.1:1/nothing"
-
-
-def _manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "manage.py", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def _only_line(done: subprocess.CompletedProcess[str]) -> str:
-    """Return what a refused command said, having checked that it said one line and nothing else."""
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith("hetuflow: ")
-    assert done.stderr.count("\n") == 1
-    return done.stderr
 
 
 @pytest.mark.parametrize(
     "command", [["migrate"], ["api_token", "admin"], ["agent_token", "x"], ["scheduler"]]
 )
 def test_a_command_says_in_one_line_that_no_database_is_reachable(command: list[str]) -> None:
-    done = _manage(*command, DATABASE_URL=NOWHERE, HETUFLOW_PORT=str(free_port()))
+    done = run_manage(*command, DATABASE_URL=NOWHERE, HETUFLOW_PORT=str(free_port()))
 
-    assert "The database cannot be reached" in _only_line(done)
+    assert "The database cannot be reached" in only_line(done)
 
 
 def test_standalone_says_in_one_line_that_the_given_database_is_not_reachable(tmp_path: Path) -> None:
-    done = _manage(
+    done = run_manage(
         "standalone", DATABASE_URL=NOWHERE, HETUFLOW_DATA_DIR=str(tmp_path), HETUFLOW_PORT=str(free_port())
     )
 
-    assert "The database cannot be reached" in _only_line(done)
+    assert "The database cannot be reached" in only_line(done)
 
 
 @pytest.mark.parametrize("command", ["server", "standalone"])
 def test_a_port_in_use_is_one_line(command: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = _manage(command, HETUFLOW_PORT=str(port), HETUFLOW_DATA_DIR=str(tmp_path))
+        done = run_manage(command, HETUFLOW_PORT=str(port), HETUFLOW_DATA_DIR=str(tmp_path))
 
-    assert f"Port {port} is in use" in _only_line(done)
+    assert f"Port {port} is in use" in only_line(done)
 
 
 def test_a_data_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
 
-    done = _manage("standalone", HETUFLOW_DATA_DIR=str(tmp_path / "data"), HETUFLOW_SECRET_KEY="")
+    done = run_manage("standalone", HETUFLOW_DATA_DIR=str(tmp_path / "data"), HETUFLOW_SECRET_KEY="")
 
-    assert f"The data folder {tmp_path / 'data'} cannot be used" in _only_line(done)
+    assert f"The data folder {tmp_path / 'data'} cannot be used" in only_line(done)
 
 
 def test_an_empty_secret_key_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "secret_key").write_text("")
 
-    done = _manage("standalone", HETUFLOW_DATA_DIR=str(tmp_path), HETUFLOW_SECRET_KEY="")
+    done = run_manage("standalone", HETUFLOW_DATA_DIR=str(tmp_path), HETUFLOW_SECRET_KEY="")
 
-    assert f"it holds no key; remove it ({tmp_path / 'secret_key'})" in _only_line(done)
+    assert f"it holds no key; remove it ({tmp_path / 'secret_key'})" in only_line(done)
 
 
 def test_files_in_place_of_the_cluster_are_one_line_and_stay(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "letter").write_text("dear")
 
-    done = _manage(
+    done = run_manage(
         "standalone", DATABASE_URL="", HETUFLOW_DATA_DIR=str(tmp_path), HETUFLOW_PORT=str(free_port())
     )
 
@@ -103,20 +79,20 @@ def test_files_in_place_of_the_cluster_are_one_line_and_stay(tmp_path: Path) -> 
     ],
 )
 def test_a_variable_that_cannot_be_read_is_named_in_one_line(name: str, value: str) -> None:
-    assert name in _only_line(_manage("migrate", **{name: value}))
+    assert name in only_line(run_manage("migrate", **{name: value}))
 
 
 def test_an_address_of_another_kind_of_database_is_one_line() -> None:
-    done = _manage("migrate", DATABASE_URL="sqlite:///x")
+    done = run_manage("migrate", DATABASE_URL="sqlite:///x")
 
-    assert "postgresql://" in _only_line(done)
+    assert "postgresql://" in only_line(done)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_api_token_prints_a_token_and_nothing_else(django_user_model: type) -> None:
     django_user_model.objects.create_superuser("admin", password="x")  # type: ignore[attr-defined]
 
-    done = _manage("api_token", "admin", DATABASE_URL=database_url())
+    done = run_manage("api_token", "admin", DATABASE_URL=database_url())
 
     assert done.stderr == ""
     assert done.stdout.startswith("hfu_")
@@ -125,7 +101,7 @@ def test_api_token_prints_a_token_and_nothing_else(django_user_model: type) -> N
 
 @pytest.mark.django_db(transaction=True)
 def test_agent_token_prints_the_agent_and_a_token_that_works() -> None:
-    done = _manage("agent_token", "worker-1", DATABASE_URL=database_url())
+    done = run_manage("agent_token", "worker-1", DATABASE_URL=database_url())
 
     answer = json.loads(done.stdout)
     assert answer.keys() == {"agent_id", "token"}

@@ -25,6 +25,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         host, port = options["host"], options["port"]
+        if settings.PRODUCTION and not settings.HTTPS:
+            complain(
+                "HETUFLOW_HTTPS is off: passwords, cookies and tokens travel in clear, and browsers send "
+                "the session's cookie over plain HTTP. Put TLS in front and set it."
+            )
         try:
             check_can_listen(host, port)
             check_usable()
