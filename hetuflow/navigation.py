@@ -40,7 +40,10 @@ UNFOLD: dict[str, Any] = {
     "SHOW_BACK_BUTTON": False,
     "DASHBOARD_CALLBACK": "scheduling.admin.dashboard.dashboard",
     "STYLES": [lambda request: static("hetuflow/admin.css")],
-    "SCRIPTS": [lambda request: static("hetuflow/admin.js")],
+    "SCRIPTS": [
+        lambda request: static("hetuflow/alpine.js"),
+        lambda request: static("hetuflow/admin.js"),
+    ],
     "COLORS": {
         "primary": {
             "50": "oklch(97.0% .014 254.604)",

@@ -41,6 +41,7 @@ elif not SECRET_KEY:
         ) from error
 
 # --- browsers -----------------------------------------------------------------------------------------
+# What else a browser is told is in `hetuflow/response_headers.py`.
 
 HTTPS = env.bool("HETUFLOW_HTTPS", False)
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("HETUFLOW_TRUSTED_ORIGINS", [])
@@ -85,6 +86,7 @@ INSTALLED_APPS = [
     "gateway",
 ]
 MIDDLEWARE = [
+    "hetuflow.response_headers.response_headers",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -204,6 +206,7 @@ LOCALE_PATHS = [BASE_DIR / "hetuflow" / "locale"]
 STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 # --- Hetuflow -----------------------------------------------------------------------------------------
 

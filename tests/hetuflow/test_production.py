@@ -110,6 +110,7 @@ def test_behind_https_cookies_are_secure_and_browsers_keep_to_it():
         browser.close()
     assert told["Strict-Transport-Security"] == "max-age=31536000"
     assert "Secure" in told["Set-Cookie"]
+    assert told["Content-Security-Policy"].startswith("default-src 'self'; script-src 'self';")
 
 
 @pytest.mark.django_db(transaction=True)
