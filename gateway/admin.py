@@ -24,7 +24,9 @@ from gateway.models import Connection, Server
 from gateway.operators import agent_problems, queue_command, update_agent
 from scheduling.admin import words
 from scheduling.admin.fields import CodeWidget, PairsField
+from scheduling.admin.instances import listed_attempts
 from scheduling.admin.pages import Button, ReadOnlyAdmin, ServiceAdmin, ServiceForm
+from scheduling.admin.permissions import may, seen_by
 from scheduling.admin.tasks import describe_attempt, job_link, pretty
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
@@ -60,7 +62,6 @@ class AgentForm(ServiceForm):
 
 def _set_enabled(agent_admin: Any, request: HttpRequest, agent: Agent, *, enabled: bool) -> str:
     update_agent(agent_id=agent.pk, now=database_now(), by=actor_of(request), enabled=enabled)
-    agent_admin.log_change(request, agent, [{"changed": {"fields": ["enabled"]}}])
     if enabled:
         return _("The agent is enabled.")
     return _("The agent is disabled: it gets no new work and finishes what it has.")
@@ -76,19 +77,16 @@ def _disable(agent_admin: Any, request: HttpRequest, agent: Agent) -> str:
 
 def _drain(agent_admin: Any, request: HttpRequest, agent: Agent) -> str:
     queue_command(agent_id=agent.pk, command="drain", now=database_now(), by=actor_of(request))
-    agent_admin.log_change(request, agent, "drain")
     return _("The agent is asked to drain: it takes no new work and finishes what it has.")
 
 
 def _resume(agent_admin: Any, request: HttpRequest, agent: Agent) -> str:
     queue_command(agent_id=agent.pk, command="resume", now=database_now(), by=actor_of(request))
-    agent_admin.log_change(request, agent, "resume")
     return _("The agent is asked to take work again.")
 
 
 def _issue_token(agent_admin: Any, request: HttpRequest, agent: Agent) -> HttpResponseBase:
     token = issue_token(agent=agent, by=actor_of(request)).secret
-    agent_admin.log_change(request, agent, "token issued")
     context = {
         **agent_admin.admin_site.each_context(request),
         "opts": agent_admin.opts,
@@ -103,6 +101,7 @@ def _issue_token(agent_admin: Any, request: HttpRequest, agent: Agent) -> HttpRe
 
 @admin.register(Agent)
 class AgentAdmin(ServiceAdmin):
+    namespace_path = None
     form = AgentForm
     model_fields = ("name", "description", "enabled")
     fields_to_look_at = ("labels",)
@@ -163,7 +162,7 @@ class AgentAdmin(ServiceAdmin):
         """History hangs on an agent: one that is no longer wanted is disabled."""
         return False
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Agent]:
+    def all_rows(self, request: HttpRequest) -> QuerySet[Agent]:
         return Agent.objects.filter(archived_at__isnull=True).annotate(
             live_count=TaskInstance.objects.count_live_of_agent(), shown_at=Now()
         )
@@ -225,14 +224,10 @@ class AgentAdmin(ServiceAdmin):
 
     def _page_context(self, request: HttpRequest, agent: Any) -> dict[str, Any]:
         now = database_now()
-        live = TaskInstance.objects.live().filter(agent=agent).select_related("job", "agent")
-        latest = (
-            TaskInstance.objects.filter(agent=agent)
-            .exclude(status__in=INSTANCE_LIVE)
-            .select_related("job", "agent")
-            .order_by("-pk")[:_LATEST_ATTEMPTS]
-        )
-        may_see_work = request.user.has_perm("scheduling.view_taskinstance")
+        attempts = seen_by(request, listed_attempts(request).filter(agent=agent))
+        live = attempts.filter(status__in=INSTANCE_LIVE)
+        latest = attempts.exclude(status__in=INSTANCE_LIVE).order_by("-pk")[:_LATEST_ATTEMPTS]
+        may_see_log = may(request, "gateway.view_agentlog")
         return {
             "buttons": self.shown_buttons(request, agent),
             "state": self.state(agent),
@@ -248,11 +243,12 @@ class AgentAdmin(ServiceAdmin):
             "statistics": agent.statistics,
             "metrics": pretty(agent.metrics) if agent.metrics else "",
             "tokens": agent.tokens.filter(revoked_at__isnull=True).count(),
-            "running": [_listed(attempt, now) for attempt in live] if may_see_work else [],
-            "latest": [_listed(attempt, now) for attempt in latest] if may_see_work else [],
+            "shows_tokens": may(request, "agents.view_agenttoken"),
+            "running": [_listed(attempt, now) for attempt in live],
+            "latest": [_listed(attempt, now) for attempt in latest],
             "log_lines": [
                 {"at": words.clock(line.at), "level": line.level, "message": line.message}
-                for line in agent.log_lines.order_by("-pk")[:_LOG_LINES]
+                for line in (agent.log_lines.order_by("-pk")[:_LOG_LINES] if may_see_log else ())
             ],
         }
 
@@ -264,13 +260,14 @@ class AgentAdmin(ServiceAdmin):
 
 @admin.register(Server)
 class ServerAdmin(ReadOnlyAdmin):
+    namespace_path = None
     page_template = "admin/gateway/server/page.html"
     list_display = ("name", "state", "address", "version", "started", "heartbeat", "sessions")
     search_fields = ("name", "address")
     ordering = ("name", "pk")
     sortable_by = ("name",)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Server]:
+    def all_rows(self, request: HttpRequest) -> QuerySet[Server]:
         return Server.objects.annotate(session_count=Count("connections"), shown_at=Now())
 
     @admin.display(description=gettext_lazy("status"))
@@ -293,7 +290,7 @@ class ServerAdmin(ReadOnlyAdmin):
         return int(server.session_count)
 
     def page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
-        may_see_agents = request.user.has_perm("agents.view_agent")
+        may_see_connections = may(request, "gateway.view_connection") and may(request, "agents.view_agent")
         connections = obj.connections.select_related("agent").order_by("agent__name")[:200]
         return {
             "state": self.state(obj),
@@ -302,10 +299,11 @@ class ServerAdmin(ReadOnlyAdmin):
             "connections": [
                 {"connection": each, "activity": words.moment(each.last_activity, now=obj.shown_at)}
                 for each in connections
-                if may_see_agents
+                if may_see_connections
             ],
         }
 
 
-def _listed(attempt: TaskInstance, now: Any) -> dict[str, Any]:
-    return {**describe_attempt(attempt, now=now), "job_link": job_link(attempt.job)}
+def _listed(attempt: Any, now: Any) -> dict[str, Any]:
+    link = job_link(attempt.job, is_seen=attempt.shows_job)
+    return {**describe_attempt(attempt, now=now), "job_link": link}

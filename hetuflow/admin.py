@@ -17,12 +17,11 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from access import tokens
-from access.backends import authority_of_user
 from access.callers import actor_of
 from access.models import ApiToken, AuditEntry, Grant
-from rest.permissions import seen
 from scheduling.admin import words
 from scheduling.admin.pages import Admin, ModelForm, ReadOnlyAdmin
+from scheduling.admin.permissions import SeenDropdownFilter
 from scheduling.admin.tasks import pretty
 from scheduling.clock import database_now
 
@@ -42,6 +41,8 @@ for model in (User, Group):
 
 @admin.register(User)
 class UserAdmin(_DjangoUserAdmin, Admin):
+    namespace_path = None
+    list_filter = ("is_staff", "is_superuser", "is_active", ("groups", SeenDropdownFilter))
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -56,6 +57,7 @@ class GrantInline(_TabularInline):
 class GroupAdmin(DjangoGroupAdmin, Admin):
     """Members of a group have its roles; Django's own permissions hold in every namespace."""
 
+    namespace_path = None
     inlines = (GrantInline,)
 
 
@@ -69,6 +71,7 @@ class TokenForm(ModelForm):
 class ApiTokenAdmin(Admin):
     """Only the digest of a token is stored, so it is shown once, to the one who makes it."""
 
+    namespace_path = None
     form = TokenForm
     list_display = ("name", "user", "scope", "of_namespace", "created_at", "expires_at", "state")
     list_display_links = None
@@ -92,9 +95,9 @@ class ApiTokenAdmin(Admin):
         """They are revoked; what they did stays in the audit log under their name."""
         return False
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+    def all_rows(self, request: HttpRequest) -> QuerySet[Any]:
         """Show everybody's tokens to those who administer users, and to others their own."""
-        tokens = super().get_queryset(request)
+        tokens = super().all_rows(request)
         return tokens if _administers_users(request) else tokens.filter(user_id=request.user.pk)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -151,6 +154,7 @@ def _administers_users(request: HttpRequest) -> bool:
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
+    namespace_path = "namespace"
     page_template = "admin/access/auditentry/page.html"
     list_display = ("time", "who", "action", "subject", "of_namespace", "address")
     list_display_links = ("action",)
@@ -159,13 +163,9 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     sortable_by = ()
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return seen(
-            super().get_queryset(request).annotate(shown_at=Now()),
-            authority=authority_of_user(request.user),
-            permission="access.view_auditentry",
-            namespace_path="namespace",
-        )
+    def all_rows(self, request: HttpRequest) -> QuerySet[Any]:
+        entries: QuerySet[Any] = AuditEntry.objects.annotate(shown_at=Now())
+        return entries
 
     @admin.display(description=gettext_lazy("time"))
     def time(self, entry: Any) -> SafeString | str:

@@ -15,9 +15,10 @@ def _may_view(model: str) -> Callable[[HttpRequest], bool]:
     return lambda request: request.user.has_perm(f"{app}.view_{name}")
 
 
-def _entry(title: Any, icon: str, model: str) -> dict[str, Any]:
+def _entry(title: Any, icon: str, model: str, *, is_for_all: bool = False) -> dict[str, Any]:
     link = reverse_lazy(f"admin:{model.replace('.', '_')}_changelist")
-    return {"title": title, "icon": icon, "link": link, "permission": _may_view(model)}
+    entry = {"title": title, "icon": icon, "link": link}
+    return entry if is_for_all else {**entry, "permission": _may_view(model)}
 
 
 UNFOLD: dict[str, Any] = {
@@ -96,7 +97,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _entry(_("Users"), "person", "auth.user"),
                     _entry(_("Groups"), "group", "auth.group"),
-                    _entry(_("API tokens"), "key", "access.apitoken"),
+                    _entry(_("API tokens"), "key", "access.apitoken", is_for_all=True),
                     _entry(_("Audit log"), "history", "access.auditentry"),
                     {
                         "title": _("API documentation"),

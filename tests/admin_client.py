@@ -6,6 +6,8 @@ from django.contrib.auth.models import Permission, User
 from django.forms import SplitDateTimeField
 from django.test import Client
 
+from tests.people import grant, person
+
 
 def client_of(*permissions: str, superuser: bool = False) -> Client:
     """Return a client of a member of staff with these permissions, given as app.codename."""
@@ -14,6 +16,16 @@ def client_of(*permissions: str, superuser: bool = False) -> Client:
     for permission in permissions:
         app, codename = permission.split(".")
         user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def browser_with(*roles: tuple[str, str]) -> Client:
+    """Return a client of a new member of staff with these roles, given as (role, namespace)."""
+    user = person(is_staff=True)
+    for role, namespace in roles:
+        grant(user, role, namespace)
     client = Client()
     client.force_login(user)
     return client

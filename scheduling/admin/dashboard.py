@@ -8,9 +8,12 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from access.backends import authority_of_user
+from access.roles import ALL_PERMISSIONS
 from agents.models import CONNECTED_STATUSES, Agent
 from scheduling.admin import words
-from scheduling.admin.tasks import exit_words
+from scheduling.admin.permissions import is_seen, may, seen_by
+from scheduling.admin.tasks import exit_words, job_link
 from scheduling.clock import database_now
 from scheduling.models import Job, Schedule, Task, TaskInstance
 from scheduling.states import TASK_CLAIMABLE, TaskStatus
@@ -26,6 +29,7 @@ SELECT floor(extract(epoch FROM %(now)s - scheduled_at) / 3600)::int AS hours_ag
 FROM (
     SELECT scheduled_at, status FROM scheduling_task
     WHERE scheduled_at > %(since)s AND scheduled_at <= %(now)s
+      AND (%(namespaces)s::text[] IS NULL OR namespace = ANY (%(namespaces)s::text[]))
     ORDER BY scheduled_at DESC LIMIT %(limit)s
 ) AS recent
 GROUP BY 1, 2
@@ -35,21 +39,22 @@ GROUP BY 1, 2
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add to the index page's context what this user may see."""
     now = database_now()
-    may_view = request.user.has_perm
     context["title"] = _("Overview")
-    if may_view("agents.view_agent"):
-        context |= _agents()
-    if may_view("scheduling.view_task"):
-        context |= _tasks() | _history(now=now) | {"failures": _failures(now=now)}
-    if may_view("scheduling.view_schedule"):
-        context |= {"next_runs": _next_runs(now=now), "shows_schedules": True}
-    if may_view("scheduling.view_job"):
-        context["is_first_run"] = not Job.objects.present().exists()
-        context["can_add_job"] = may_view("scheduling.add_job")
+    if may(request, "agents.view_agent"):
+        context |= _agents() | {"can_add_agent": may(request, "agents.add_agent")}
+    if may(request, "scheduling.view_task"):
+        context |= _tasks(request) | _history(request, now=now) | {"failures": _failures(request, now=now)}
+    if may(request, "scheduling.view_schedule"):
+        context |= {"next_runs": _next_runs(request, now=now), "shows_schedules": True}
+    if may(request, "scheduling.view_job"):
+        context["is_first_run"] = not seen_by(request, Job.objects.present()).exists()
+        context["can_add_job"] = may(request, "scheduling.add_job")
+    context["has_no_role"] = not any(authority_of_user(request.user).may(name) for name in ALL_PERMISSIONS)
     return context
 
 
 def _agents() -> dict[str, Any]:
+    """Return how many machines there are and how busy they are, with everybody's work: they are shared."""
     agents = list(
         Agent.objects.filter(archived_at__isnull=True).values_list(
             "status", "capabilities__max_concurrent_tasks"
@@ -65,25 +70,20 @@ def _agents() -> dict[str, Any]:
     }
 
 
-def _tasks() -> dict[str, Any]:
-    waiting = Task.objects.filter(status__in=TASK_CLAIMABLE).values("pk")[:_COUNT_LIMIT].count()
+def _tasks(request: HttpRequest) -> dict[str, Any]:
+    tasks = seen_by(request, Task.objects.all())
+    waiting = tasks.filter(status__in=TASK_CLAIMABLE).values("pk")[:_COUNT_LIMIT].count()
     return {
         "shows_tasks": True,
-        "running_count": Task.objects.filter(status=TaskStatus.RUNNING).count(),
+        "running_count": tasks.filter(status=TaskStatus.RUNNING).count(),
         "waiting_count": f"{waiting}+" if waiting >= _COUNT_LIMIT else str(waiting),
     }
 
 
-def _history(*, now: datetime) -> dict[str, Any]:
-    with connection.cursor() as cursor:
-        parameters: dict[str, Any] = {
-            "now": now,
-            "since": now - timedelta(hours=_HOURS),
-            "limit": _HISTORY_LIMIT,
-        }
-        cursor.execute(_HISTORY, parameters)
-        rows = cursor.fetchall()
-    counts: dict[tuple[int, str], int] = {(hours_ago, status): count for hours_ago, status, count in rows}
+def _history(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
+    counts = _counts_by_hour(
+        namespaces=authority_of_user(request.user).namespaces("scheduling.view_task"), now=now
+    )
     done = sum(count for (_hour, status), count in counts.items() if status == TaskStatus.COMPLETED)
     failed = sum(count for (_hour, status), count in counts.items() if status == TaskStatus.FAILED)
     hours = [
@@ -107,6 +107,19 @@ def _history(*, now: datetime) -> dict[str, Any]:
     }
 
 
+def _counts_by_hour(*, namespaces: frozenset[str] | None, now: datetime) -> dict[tuple[int, str], int]:
+    """Count the tasks of the last day by hours ago and status; of these namespaces, None for all."""
+    parameters: dict[str, Any] = {
+        "now": now,
+        "since": now - timedelta(hours=_HOURS),
+        "limit": _HISTORY_LIMIT,
+        "namespaces": None if namespaces is None else sorted(namespaces),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_HISTORY, parameters)
+        return {(hours_ago, status): count for hours_ago, status, count in cursor.fetchall()}
+
+
 def _hour_title(*, now: datetime, hour: int, done: int, failed: int) -> str:
     begin = now - timedelta(hours=hour + 1)
     return _("%(begin)s to %(end)s UTC: %(done)d succeeded, %(failed)d failed") % {
@@ -117,13 +130,17 @@ def _hour_title(*, now: datetime, hour: int, done: int, failed: int) -> str:
     }
 
 
-def _failures(*, now: datetime) -> list[dict[str, Any]]:
-    tasks = list(Task.objects.filter(status=TaskStatus.FAILED).select_related("job").order_by("-pk")[:_ROWS])
-    latest = TaskInstance.objects.filter(task__in=tasks).order_by("task_id", "-attempt").distinct("task_id")
+def _failures(request: HttpRequest, *, now: datetime) -> list[dict[str, Any]]:
+    failed = seen_by(request, Task.objects.filter(status=TaskStatus.FAILED)).order_by("-pk")
+    shows_job = is_seen(request, Job, "job")
+    tasks = list(failed.select_related("job").annotate(shows_job=shows_job)[:_ROWS])
+    latest = seen_by(request, TaskInstance.objects.filter(task__in=tasks))
+    latest = latest.order_by("task_id", "-attempt").distinct("task_id")
     attempts = {attempt.task_id: attempt for attempt in latest}
     return [
         {
             "task": task,
+            "job": task.job if task.shows_job else "",
             "ended": words.moment(task.completed_at, now=now),
             "exit": exit_words(attempts[task.pk]) if task.pk in attempts else words.MISSING,
             "error": attempts[task.pk].error_message if task.pk in attempts else task.reason,
@@ -135,11 +152,12 @@ def _failures(*, now: datetime) -> list[dict[str, Any]]:
     ]
 
 
-def _next_runs(*, now: datetime) -> list[dict[str, Any]]:
+def _next_runs(request: HttpRequest, *, now: datetime) -> list[dict[str, Any]]:
     schedules = (
-        Schedule.objects.present()
+        seen_by(request, Schedule.objects.present())
         .filter(status="enabled", next_run_at__isnull=False, job__enabled=True)
         .select_related("job")
+        .annotate(shows_job=is_seen(request, Job, "job"))
         .order_by("next_run_at")[: 2 * _ROWS]
     )
     found = []
@@ -147,6 +165,10 @@ def _next_runs(*, now: datetime) -> list[dict[str, Any]]:
         found += [(instant, schedule) for instant in words.upcoming(schedule, now=now, count=1)]
     found.sort(key=lambda pair: pair[0])
     return [
-        {"schedule": schedule, "rule": words.rule(schedule), "at": words.moment(instant, now=now)}
+        {
+            "job_link": job_link(schedule.job, is_seen=schedule.shows_job),
+            "rule": words.rule(schedule),
+            "at": words.moment(instant, now=now),
+        }
         for instant, schedule in found[:_ROWS]
     ]

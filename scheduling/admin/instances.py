@@ -8,18 +8,18 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from agents.models import Agent
 from scheduling.admin import words
 from scheduling.admin.output import PAGE_BYTES, download, page_of, tail_of
 from scheduling.admin.pages import ReadOnlyAdmin
+from scheduling.admin.permissions import SeenDropdownFilter, is_seen
 from scheduling.admin.tasks import describe_attempt, job_link, pretty
 from scheduling.clock import database_now
-from scheduling.models import TaskInstance
+from scheduling.models import Job, TaskInstance
 from scheduling.services.output import STREAMS
 from scheduling.states import INSTANCE_LIVE
 
@@ -28,18 +28,20 @@ _MATCHING_AGENTS: Final = 100
 
 @admin.register(TaskInstance)
 class TaskInstanceAdmin(ReadOnlyAdmin):
+    namespace_path = "task__namespace"
     page_template = "admin/scheduling/taskinstance/page.html"
     list_display = ("number", "of_job", "state", "on_agent", "started", "ran", "exit", "output")
     list_display_links = ("number",)
-    list_filter = (("status", ChoicesDropdownFilter), ("agent", RelatedDropdownFilter))
+    list_filter = (("status", ChoicesDropdownFilter), ("agent", SeenDropdownFilter))
     list_select_related = ("job", "agent")
     search_fields = ("id", "task_id", "agent__name")
     search_help_text = gettext_lazy("An id, the number of a task, or a part of an agent's name")
     ordering = ("-pk",)
     sortable_by = ("number",)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return TaskInstance.objects.select_related("job", "agent").annotate(shown_at=Now())
+    def all_rows(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = listed_attempts(request).annotate(shown_at=Now())
+        return rows
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[TaskInstance], search_term: str
@@ -64,8 +66,8 @@ class TaskInstanceAdmin(ReadOnlyAdmin):
         return f"#{attempt}"
 
     @admin.display(description=gettext_lazy("job"))
-    def of_job(self, attempt: TaskInstance) -> SafeString:
-        return job_link(attempt.job)
+    def of_job(self, attempt: Any) -> SafeString:
+        return job_link(attempt.job, is_seen=attempt.shows_job)
 
     @admin.display(description=gettext_lazy("status"))
     def state(self, attempt: TaskInstance) -> SafeString:
@@ -93,14 +95,14 @@ class TaskInstanceAdmin(ReadOnlyAdmin):
 
     # --- the page of one attempt ----------------------------------------------------------------------
 
-    def page_context(self, request: HttpRequest, obj: TaskInstance) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         now = database_now()
         base = reverse("admin:scheduling_taskinstance_changelist")
         is_live = obj.status in INSTANCE_LIVE
         return {
             "title": f"#{obj}",
             "described": describe_attempt(obj, now=now),
-            "job_link": job_link(obj.job),
+            "job_link": self.of_job(obj),
             "task_url": reverse("admin:scheduling_task_change", args=[obj.task_id]),
             "error": obj.error_message,
             "result": "" if obj.result is None else pretty(obj.result),
@@ -157,8 +159,8 @@ class TaskInstanceAdmin(ReadOnlyAdmin):
         return attempt if isinstance(attempt, HttpResponseBase) else download(attempt, stream)
 
 
-def attempt_link(attempt: TaskInstance) -> SafeString:
-    """Return a link to the page of an attempt."""
-    return format_html(
-        '<a href="{}">#{}</a>', reverse("admin:scheduling_taskinstance_change", args=[attempt.pk]), attempt
-    )
+def listed_attempts(request: HttpRequest) -> QuerySet[Any]:
+    """Return attempts, whoever asks, with what is written of them in a list."""
+    attempts = TaskInstance.objects.select_related("job", "agent")
+    listed: QuerySet[Any] = attempts.annotate(shows_job=is_seen(request, Job, "job"))
+    return listed

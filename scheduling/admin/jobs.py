@@ -3,8 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 from django.db.models.functions import JSONObject, Now
@@ -15,13 +14,16 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import BooleanRadioFilter
 
+from access.backends import authority_of_user
 from access.callers import actor_of
 from scheduling.admin import words
+from scheduling.admin.job_actions import JobActions
 from scheduling.admin.job_form import OWN_FIELDS, JobForm, RunForm
-from scheduling.admin.pages import Button, ServiceAdmin
+from scheduling.admin.namespaces import SuggestsNamespaces
+from scheduling.admin.permissions import may, may_in, seen_by
 from scheduling.admin.tasks import tasks_url
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField, SchedulingError
@@ -36,6 +38,8 @@ _LATEST_TASKS = 6
 # So many schedules of a job are read, and so many of them written out in the list.
 _SCHEDULES = 50
 _LISTED_SCHEDULES = 4
+# The parameter with which the form of a schedule searches for its job.
+SCHEDULABLE = "schedulable"
 _COLUMN_NEEDS = {
     "when": "scheduling.view_schedule",
     "next": "scheduling.view_schedule",
@@ -43,26 +47,10 @@ _COLUMN_NEEDS = {
 }
 
 
-def _set_enabled(job_admin: "JobAdmin", request: HttpRequest, job: Job, *, enabled: bool) -> str:
-    update_job(job_id=job.pk, now=database_now(), by=actor_of(request), enabled=enabled)
-    job_admin.log_change(request, job, [{"changed": {"fields": ["enabled"]}}])
-    return (
-        _("The job is enabled.")
-        if enabled
-        else _("The job is disabled; waiting runs of its schedules are skipped.")
-    )
-
-
-def _enable(job_admin: "JobAdmin", request: HttpRequest, job: Job) -> str:
-    return _set_enabled(job_admin, request, job, enabled=True)
-
-
-def _disable(job_admin: "JobAdmin", request: HttpRequest, job: Job) -> str:
-    return _set_enabled(job_admin, request, job, enabled=False)
-
-
 @admin.register(Job)
-class JobAdmin(ServiceAdmin):
+class JobAdmin(SuggestsNamespaces, JobActions):
+    namespace_path = "namespace"
+    namespace_permission = "scheduling.add_job"
     form = JobForm
     model_fields = OWN_FIELDS
     fields_to_look_at = ("config",)
@@ -73,25 +61,6 @@ class JobAdmin(ServiceAdmin):
     search_fields = ("name", "namespace", "description")
     ordering = ("namespace", "name", "pk")
     sortable_by = ("job", "is_enabled")
-    actions = ("run_selected", "enable_selected", "disable_selected")
-    buttons = (
-        Button(
-            name="enable",
-            label=gettext_lazy("Enable"),
-            icon="play_circle",
-            press=_enable,
-            permission="scheduling.switch_job",
-            is_shown=lambda job: not job.enabled,
-        ),
-        Button(
-            name="disable",
-            label=gettext_lazy("Disable"),
-            icon="pause_circle",
-            press=_disable,
-            permission="scheduling.switch_job",
-            is_shown=lambda job: job.enabled,
-        ),
-    )
     fieldsets = (
         (None, {"fields": ("name", "namespace", "description", "enabled", "tags")}),
         (gettext_lazy("Command"), {"fields": ("cmd", "command", "args", "working_dir", "environment")}),
@@ -137,24 +106,45 @@ class JobAdmin(ServiceAdmin):
         ),
     )
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        newest = Task.objects.filter(job=OuterRef(OuterRef("pk"))).order_by("-pk").values("pk")[:_LOOK_BACK]
+    def all_rows(self, request: HttpRequest) -> QuerySet[Any]:
+        tasks = seen_by(request, Task.objects.filter(job=OuterRef(OuterRef("pk"))))
+        newest = tasks.order_by("-pk").values("pk")[:_LOOK_BACK]
         ended = (
             Task.objects.filter(pk__in=newest, status__in=(TaskStatus.COMPLETED, TaskStatus.FAILED))
             .order_by("-pk")
             .values(task=JSONObject(id="pk", status="status", at="completed_at"))[:1]
         )
-        schedules = Prefetch(
-            "schedules", Schedule.objects.present().order_by("pk")[:_SCHEDULES], to_attr="present_schedules"
-        )
+        present = seen_by(request, Schedule.objects.present()).order_by("pk")[:_SCHEDULES]
+        schedules = Prefetch("schedules", present, to_attr="present_schedules")
         return (
             Job.objects.present()
             .annotate(last_ended=Subquery(ended), shown_at=Now())
             .prefetch_related(schedules)
         )
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
+    ) -> tuple[QuerySet[Job], bool]:
+        """Search; for the form of a schedule only among jobs that the user may give one."""
+        if SCHEDULABLE in request.GET:
+            namespaces = authority_of_user(request.user).namespaces("scheduling.add_schedule")
+            queryset = queryset if namespaces is None else queryset.filter(namespace__in=sorted(namespaces))
+        found, has_duplicates = super().get_search_results(request, queryset, search_term)
+        return found, has_duplicates
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Begin with a namespace in which the user may add a job."""
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        default = Job._meta.get_field("namespace").default
+        if not may_in(request, self.namespace_permission, default):
+            initial = {"namespace": next(iter(self.suggested_namespaces(request)), default)} | initial
+        return initial
+
     def save_by_service(self, request: HttpRequest, obj: Job, form: Any, *, change: bool) -> Job:
         fields = form.service_fields()
+        permission = "scheduling.change_job" if change else "scheduling.add_job"
+        if "namespace" in fields and not may_in(request, permission, fields["namespace"]):
+            raise InvalidField({"namespace": _("Your role in this namespace does not allow it.")})
         if change:
             return update_job(job_id=obj.pk, now=database_now(), by=actor_of(request), **fields)
         return create_job(by=actor_of(request), **fields)
@@ -231,10 +221,10 @@ class JobAdmin(ServiceAdmin):
             now = database_now()
             context |= {
                 "buttons": self.shown_buttons(request, job),
-                "can_run": request.user.has_perm("scheduling.add_task"),
-                "shows_schedules": request.user.has_perm("scheduling.view_schedule"),
-                "shows_tasks": request.user.has_perm("scheduling.view_task"),
-                "can_add_schedule": request.user.has_perm("scheduling.add_schedule"),
+                "can_run": may(request, "scheduling.add_task", job),
+                "shows_schedules": may(request, "scheduling.view_schedule", job),
+                "shows_tasks": may(request, "scheduling.view_task", job),
+                "can_add_schedule": may(request, "scheduling.add_schedule", job),
                 "run_url": reverse("admin:scheduling_job_run", args=[job.pk]),
                 "schedules": [
                     {
@@ -245,7 +235,7 @@ class JobAdmin(ServiceAdmin):
                     }
                     for each in job.present_schedules
                 ],
-                "tasks": _latest_tasks(job, now=now),
+                "tasks": _latest_tasks(request, job, now=now),
                 "add_schedule_url": f"{reverse('admin:scheduling_schedule_add')}?job={job.pk}",
                 "all_tasks_url": tasks_url(job.pk),
             }
@@ -262,7 +252,7 @@ class JobAdmin(ServiceAdmin):
         job = self.object_or_redirect(request, str(object_id))
         if isinstance(job, HttpResponse):
             return job
-        if not request.user.has_perm("scheduling.add_task"):
+        if not may(request, "scheduling.add_task", job):
             raise PermissionDenied
         form = RunForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
@@ -298,8 +288,8 @@ class JobAdmin(ServiceAdmin):
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         """Name the jobs alone: nothing that hangs on them is deleted."""
-        lacking = set() if self.has_delete_permission(request) else {str(self.opts.verbose_name)}
-        return [str(job) for job in objs], {}, lacking, []
+        may_all = all(self.has_delete_permission(request, job) for job in objs)
+        return [str(job) for job in objs], {}, set() if may_all else {str(self.opts.verbose_name)}, []
 
     def delete_model(self, request: HttpRequest, obj: Job) -> None:
         archive_job(job_id=obj.pk, now=database_now(), by=actor_of(request))
@@ -308,55 +298,14 @@ class JobAdmin(ServiceAdmin):
         for job in queryset:
             archive_job(job_id=job.pk, now=database_now(), by=actor_of(request))
 
-    def has_switch_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("scheduling.switch_job")
-
-    # --- actions on several ---------------------------------------------------------------------------
-
-    @admin.action(description=gettext_lazy("Run now …"))
-    def run_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse | None:
-        """Run the selected jobs once each, after asking."""
-        if not request.user.has_perm("scheduling.add_task"):
-            raise PermissionDenied
-        if "confirmed" not in request.POST:
-            context = {
-                **self.admin_site.each_context(request),
-                "opts": self.opts,
-                "title": _("Run these jobs now?"),
-                "jobs": queryset,
-                "checkbox": ACTION_CHECKBOX_NAME,
-            }
-            return TemplateResponse(request, "admin/scheduling/job/run_selected.html", context)
-        started = 0
-        for job in queryset:
-            try:
-                trigger_job(job=job, now=database_now(), by=actor_of(request))
-                started += 1
-            except SchedulingError as error:
-                self.message_user(request, f"{job}: {error}", messages.ERROR)
-        if started:
-            text = ngettext("%(n)d task was created.", "%(n)d tasks were created.", started)
-            self.message_user(request, text % {"n": started}, messages.SUCCESS)
-        return None
-
-    @admin.action(description=gettext_lazy("Enable"), permissions=["switch"])
-    def enable_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        for job in queryset:
-            _enable(self, request, job)
-
-    @admin.action(description=gettext_lazy("Disable"), permissions=["switch"])
-    def disable_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        for job in queryset:
-            _disable(self, request, job)
-
 
 def _next(schedule: Schedule, *, now: datetime) -> SafeString | str:
     instants = words.upcoming(schedule, now=now, count=1)
     return words.moment(instants[0], now=now) if instants else words.MISSING
 
 
-def _latest_tasks(job: Job, *, now: datetime) -> list[dict[str, Any]]:
-    tasks = Task.objects.filter(job=job).order_by("-pk")[:_LATEST_TASKS]
+def _latest_tasks(request: HttpRequest, job: Job, *, now: datetime) -> list[dict[str, Any]]:
+    tasks = seen_by(request, Task.objects.filter(job=job)).order_by("-pk")[:_LATEST_TASKS]
     return [
         {
             "task": task,

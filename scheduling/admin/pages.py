@@ -1,12 +1,14 @@
 """What the admin pages of all apps share: bounded lists, buttons that post, forms that save by a service."""
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.actions import delete_selected
 from django.contrib.admin.options import ShowFacets
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
@@ -23,21 +25,20 @@ from django.http import (
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.functional import Promise, cached_property
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from agents.errors import AgentError
+from scheduling.admin.permissions import PermittedAdmin, may
 from scheduling.admin.words import MISSING
 from scheduling.errors import AlreadyExists, InvalidField, SchedulingError
 
 if TYPE_CHECKING:
-    from django.contrib.admin import ModelAdmin
     from django.contrib.admin.views.main import ChangeList as _ChangeList
 
-    _UnfoldAdmin = ModelAdmin[Any]
     _Paginator = Paginator[Any]
     ModelForm = forms.ModelForm[Any]
 else:
-    from unfold.admin import ModelAdmin as _UnfoldAdmin
     from unfold.views import ChangeList as _ChangeList
 
     _Paginator = Paginator
@@ -45,6 +46,7 @@ else:
 
 # So many rows can be paged through; older ones are found with search and filters.
 LIST_LIMIT: Final = 10_000
+_NAMED_REFUSED: Final = 10
 Refusal = SchedulingError | AgentError
 
 
@@ -88,8 +90,8 @@ class Button:
     confirm: str | Promise = ""
 
 
-class Admin(_UnfoldAdmin):
-    """Base of all admin classes here."""
+class Admin(PermittedAdmin):
+    """Base of all admin classes here, for how they look and what their buttons do."""
 
     buttons: ClassVar[tuple[Button, ...]] = ()
     paginator = BoundedPaginator
@@ -123,11 +125,11 @@ class Admin(_UnfoldAdmin):
 
     def object_or_redirect(self, request: HttpRequest, object_id: str) -> Any:
         """Return the object, or where there is none a redirect that says so; raise PermissionDenied."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         obj = self.get_object(request, unquote(object_id))
         if obj is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
-        if not self.has_view_permission(request, obj):
-            raise PermissionDenied
         return obj
 
     def shown_buttons(self, request: HttpRequest, obj: Model) -> list[dict[str, Any]]:
@@ -135,14 +137,14 @@ class Admin(_UnfoldAdmin):
         return [
             {"button": button, "url": f"{self.change_url(obj).removesuffix('change/')}{button.name}/"}
             for button in self.buttons
-            if button.is_shown(obj) and _may(request, button.permission)
+            if button.is_shown(obj) and may(request, button.permission, obj)
         ]
 
     def _press(self, button: Button, request: HttpRequest, object_id: str) -> HttpResponseBase:
         obj = self.object_or_redirect(request, object_id)
         if isinstance(obj, HttpResponse):
             return obj
-        if not _may(request, button.permission):
+        if not may(request, button.permission, obj):
             raise PermissionDenied
         try:
             answer = button.press(self, request, obj)
@@ -153,6 +155,31 @@ class Admin(_UnfoldAdmin):
             return answer
         self.message_user(request, answer, messages.SUCCESS)
         return HttpResponseRedirect(self.change_url(obj))
+
+    def permitted(
+        self, request: HttpRequest, objects: Iterable[Any], is_permitted: Callable[[HttpRequest, Any], bool]
+    ) -> list[Any]:
+        """Return the objects that a bulk action may be done to, and tell the user which are left out."""
+        chosen = list(objects)
+        permitted = [obj for obj in chosen if is_permitted(request, obj)]
+        refused = [obj for obj in chosen if not is_permitted(request, obj)]
+        if refused:
+            names = ", ".join(str(obj) for obj in refused[:_NAMED_REFUSED])
+            more = ", …" if len(refused) > _NAMED_REFUSED else ""
+            text = ngettext(
+                "%(n)d is left as it is, because your role there does not allow it: %(names)s",
+                "%(n)d are left as they are, because your role there does not allow it: %(names)s",
+                len(refused),
+            )
+            self.message_user(request, text % {"n": len(refused), "names": names + more}, messages.ERROR)
+        return permitted
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions: dict[str, Any] = super().get_actions(request)
+        if "delete_selected" in actions:
+            _action, *names = actions["delete_selected"]
+            actions["delete_selected"] = (_delete_permitted, *names)
+        return actions
 
 
 class ReadOnlyAdmin(Admin):
@@ -225,8 +252,12 @@ class ServiceForm(ModelForm):
         return cleaned
 
     def _post_clean(self) -> None:
-        """Leave the rules of the model to the services, whose words help; only fill the object."""
-        self.instance = construct_instance(self, self.instance, self._meta.fields, self._meta.exclude)
+        """Leave the rules of the model to the services, whose words help; only fill a copy of the object.
+
+        The object itself stays as it is stored: by it the page asks what the user may do.
+        """
+        filled = copy.copy(self.instance)
+        self.instance = construct_instance(self, filled, self._meta.fields, self._meta.exclude)
 
     def _field_for(self, name: str) -> str | None:
         name = self.aliases.get(name, name.removeprefix("config."))
@@ -294,5 +325,9 @@ class ServiceAdmin(Admin):
         return super().response_add(request, obj, post_url_continue)
 
 
-def _may(request: HttpRequest, permission: str) -> bool:
-    return bool(getattr(request.user, "has_perm", lambda _: False)(permission))
+def _delete_permitted(admin: Admin, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+    """Delete as Django does, after asking, those of the selected that the user may delete."""
+    permitted = admin.permitted(request, queryset, admin.has_delete_permission)
+    if not permitted:
+        return None
+    return delete_selected(admin, request, queryset.filter(pk__in=[obj.pk for obj in permitted]))

@@ -6,15 +6,15 @@ from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.widgets import (
     UnfoldAdminSelect2Widget,
     UnfoldAdminSelectWidget,
@@ -24,9 +24,12 @@ from unfold.widgets import (
 
 from access.callers import actor_of
 from scheduling.admin import words
+from scheduling.admin.jobs import SCHEDULABLE
 from scheduling.admin.pages import Button, ServiceAdmin, ServiceForm
-from scheduling.admin.tasks import tasks_url
+from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may
+from scheduling.admin.tasks import job_link, tasks_url
 from scheduling.clock import database_now
+from scheduling.errors import InvalidField
 from scheduling.kinds import ScheduleStatus
 from scheduling.models import Job, Schedule
 from scheduling.services.definitions import (
@@ -99,13 +102,19 @@ class ScheduleForm(ServiceForm):
         return self.cleaned_data["cron_expression"] or None
 
 
+class JobToScheduleWidget(AutocompleteSelect):
+    """Searches for a job, among those that the user may give a schedule."""
+
+    def get_url(self) -> str:
+        return f"{super().get_url()}?{SCHEDULABLE}=1"
+
+
 def _set_status(
     schedule_admin: "ScheduleAdmin", request: HttpRequest, schedule: Schedule, status: str
 ) -> str:
     changed = update_schedule(
         schedule_id=schedule.pk, now=database_now(), by=actor_of(request), status=status
     )
-    schedule_admin.log_change(request, schedule, [{"changed": {"fields": ["status"]}}])
     return _("The schedule is now: %(status)s.") % {"status": changed.get_status_display()}
 
 
@@ -119,6 +128,7 @@ def _disable(schedule_admin: "ScheduleAdmin", request: HttpRequest, schedule: Sc
 
 @admin.register(Schedule)
 class ScheduleAdmin(ServiceAdmin):
+    namespace_path = "job__namespace"
     form = ScheduleForm
     change_form_outer_before_template = "admin/scheduling/schedule/summary.html"
     change_form_outer_after_template = "admin/scheduling/schedule/upcoming.html"
@@ -128,7 +138,7 @@ class ScheduleAdmin(ServiceAdmin):
     list_filter = (
         ("status", ChoicesDropdownFilter),
         ("kind", ChoicesDropdownFilter),
-        ("job", AutocompleteSelectFilter),
+        ("job", SeenAutocompleteFilter),
     )
     list_select_related = ("job",)
     search_fields = ("name", "job__name", "cron_expression")
@@ -169,8 +179,14 @@ class ScheduleAdmin(ServiceAdmin):
         ),
     )
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return Schedule.objects.present().select_related("job").annotate(shown_at=Now())
+    def all_rows(self, request: HttpRequest) -> QuerySet[Any]:
+        shows_job = is_seen(request, Job, "job")
+        return Schedule.objects.present().select_related("job").annotate(shown_at=Now(), shows_job=shows_job)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "job":
+            kwargs["widget"] = JobToScheduleWidget(db_field, self.admin_site)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("job",) if obj is not None else ()
@@ -186,6 +202,8 @@ class ScheduleAdmin(ServiceAdmin):
                 return obj
             return update_schedule(schedule_id=obj.pk, now=database_now(), by=actor_of(request), **fields)
         job = Job.objects.present().get(pk=form.cleaned_data["job"].pk)
+        if not may(request, "scheduling.add_schedule", job):
+            raise InvalidField({"job": _("Your role in this namespace does not allow it.")})
         return create_schedule(job=job, now=database_now(), by=actor_of(request), **fields)
 
     @admin.display(description=gettext_lazy("schedule"))
@@ -197,9 +215,8 @@ class ScheduleAdmin(ServiceAdmin):
         )
 
     @admin.display(description=gettext_lazy("job"))
-    def of_job(self, schedule: Schedule) -> SafeString:
-        url = reverse("admin:scheduling_job_change", args=[schedule.job_id])
-        return format_html('<a href="{}">{}</a>', url, schedule.job)
+    def of_job(self, schedule: Any) -> SafeString:
+        return job_link(schedule.job, is_seen=schedule.shows_job)
 
     @admin.display(description=gettext_lazy("status"))
     def state(self, schedule: Schedule) -> SafeString:
@@ -224,6 +241,7 @@ class ScheduleAdmin(ServiceAdmin):
                 "buttons": self.shown_buttons(request, schedule),
                 "rule": words.rule(schedule),
                 "state": self.state(schedule),
+                "job_link": self.of_job(schedule),
                 "instants": [
                     {
                         "utc": words.clock(instant).removesuffix(".000"),
@@ -240,7 +258,8 @@ class ScheduleAdmin(ServiceAdmin):
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         """Name the schedules alone: their tasks stay."""
-        lacking = set() if self.has_delete_permission(request) else {str(self.opts.verbose_name)}
+        may_all = all(self.has_delete_permission(request, schedule) for schedule in objs)
+        lacking = set() if may_all else {str(self.opts.verbose_name)}
         return [str(schedule) for schedule in objs], {}, lacking, []
 
     def delete_model(self, request: HttpRequest, obj: Schedule) -> None:

@@ -13,11 +13,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, DropdownFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 
 from access.callers import actor_of
 from scheduling.admin import words
 from scheduling.admin.pages import Button, ReadOnlyAdmin
+from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may, seen_by
 from scheduling.clock import database_now
 from scheduling.models import Job, Task, TaskInstance
 from scheduling.services import manual
@@ -56,7 +57,6 @@ class RecentFilter(DropdownFilter):  # type: ignore[misc]
 
 def _cancel(task_admin: Any, request: HttpRequest, task: Task) -> str:
     cancelled = manual.cancel(task_id=task.pk, now=database_now(), by=actor_of(request))
-    task_admin.log_change(request, task, "cancel")
     if cancelled.status in TASK_TERMINAL:
         return _("The task is cancelled.")
     return _("The agent is asked to stop the command; the task is cancelled when it says that it did.")
@@ -64,18 +64,18 @@ def _cancel(task_admin: Any, request: HttpRequest, task: Task) -> str:
 
 def _retry(task_admin: Any, request: HttpRequest, task: Task) -> str:
     manual.retry(task_id=task.pk, now=database_now(), by=actor_of(request))
-    task_admin.log_change(request, task, "retry")
     return _("The task waits for a new attempt.")
 
 
 @admin.register(Task)
 class TaskAdmin(ReadOnlyAdmin):
+    namespace_path = "namespace"
     page_template = "admin/scheduling/task/page.html"
     list_display = ("number", "of_job", "state", "fate", "planned", "ended", "attempt_count")
     list_display_links = ("number",)
     list_filter = (
         ("status", ChoicesDropdownFilter),
-        ("job", AutocompleteSelectFilter),
+        ("job", SeenAutocompleteFilter),
         ("outcome", ChoicesDropdownFilter),
         RecentFilter,
     )
@@ -106,8 +106,10 @@ class TaskAdmin(ReadOnlyAdmin):
         ),
     )
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return Task.objects.select_related("job").annotate(shown_at=Now())
+    def all_rows(self, request: HttpRequest) -> QuerySet[Any]:
+        # A task stays in the namespace that its job had when it was planned.
+        shows_job = is_seen(request, Job, "job")
+        return Task.objects.select_related("job").annotate(shown_at=Now(), shows_job=shows_job)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Task], search_term: str
@@ -116,8 +118,8 @@ class TaskAdmin(ReadOnlyAdmin):
         term = search_term.strip().removeprefix("#")
         if not term:
             return queryset, False
-        jobs = Job.objects.filter(name__icontains=term).values_list("pk", flat=True)[:_MATCHING_JOBS]
-        found = Q(job_id__in=list(jobs))
+        jobs = seen_by(request, Job.objects.filter(name__icontains=term))
+        found = Q(job_id__in=list(jobs.values_list("pk", flat=True)[:_MATCHING_JOBS]))
         if term.isascii() and term.isdigit() and int(term) <= _MAX_ID:
             found |= Q(pk=int(term))
         return queryset.filter(found), False
@@ -127,8 +129,8 @@ class TaskAdmin(ReadOnlyAdmin):
         return f"#{task.pk}"
 
     @admin.display(description=gettext_lazy("job"))
-    def of_job(self, task: Task) -> SafeString:
-        return job_link(task.job)
+    def of_job(self, task: Any) -> SafeString:
+        return job_link(task.job, is_seen=task.shows_job)
 
     @admin.display(description=gettext_lazy("status"))
     def state(self, task: Task) -> SafeString:
@@ -150,15 +152,16 @@ class TaskAdmin(ReadOnlyAdmin):
     def ended(self, task: Any) -> SafeString | str:
         return words.moment(task.completed_at, now=task.shown_at)
 
-    def page_context(self, request: HttpRequest, obj: Task) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         now = database_now()
-        may_see_attempts = request.user.has_perm("scheduling.view_taskinstance")
-        newest = obj.instances.select_related("agent").order_by("-attempt")[:_ATTEMPTS]
+        may_see_attempts = may(request, "scheduling.view_taskinstance", obj)
+        seen_attempts = seen_by(request, obj.instances.select_related("agent"))
+        newest = seen_attempts.order_by("-attempt")[:_ATTEMPTS]
         attempts = sorted(newest, key=lambda attempt: attempt.attempt) if may_see_attempts else []
         return {
             "state": self.state(obj),
             "outcome": self.fate(obj),
-            "job_link": job_link(obj.job),
+            "job_link": self.of_job(obj),
             "attempts": [describe_attempt(attempt, now=now) for attempt in attempts],
             "shows_attempts": may_see_attempts,
             "hidden_attempts": obj.attempt_count - len(attempts),
@@ -200,8 +203,10 @@ def _waiting_words(task: Task, *, now: datetime) -> str:
     }
 
 
-def job_link(job: Job) -> SafeString:
-    """Return a link to the page of a job, or of an archived one its name."""
+def job_link(job: Job, *, is_seen: bool) -> SafeString:
+    """Return a link to the page of a job, of an archived one its name, of one that is not seen its number."""
+    if not is_seen:
+        return format_html("{} #{}", _("job"), job.pk)
     if job.archived_at is not None:
         return format_html("{} ({})", job, _("archived"))
     return format_html('<a href="{}">{}</a>', reverse("admin:scheduling_job_change", args=[job.pk]), job)
