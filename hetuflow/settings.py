@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from environs import Env, validate
 
 from hetuflow import __version__
+from hetuflow.api_document import SPECTACULAR_SETTINGS as SPECTACULAR_SETTINGS
 from hetuflow.database_url import parse_database_url, published_address
 from hetuflow.navigation import UNFOLD as UNFOLD
 from hetuflow.production import refuse_unsafe_settings
@@ -165,35 +166,12 @@ REST_FRAMEWORK = {
         "rest_framework.renderers.JSONRenderer",
         "rest_framework.renderers.BrowsableAPIRenderer",
     ],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_METADATA_CLASS": "rest.metadata.Metadata",
+    "DEFAULT_SCHEMA_CLASS": "rest.schema.Schema",
     "EXCEPTION_HANDLER": "hetuflow.api.exception_handler",
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
 }
 DRF_STANDARDIZED_ERRORS = {"ENABLE_IN_DEBUG_FOR_UNHANDLED_EXCEPTIONS": True}
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Hetuflow",
-    "DESCRIPTION": "Jobs, schedules, tasks and the agents that run them.",
-    "VERSION": __version__,
-    "OAS_VERSION": "3.1.0",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
-    "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {
-        "AgentStatusEnum": "agents.models.AgentStatus",
-        "AgentActivityEnum": "agents.api.serializers.HEARTBEAT_STATUSES",
-        "AgentTokenStateEnum": "agents.models.TokenState",
-        "EnrollmentStateEnum": "agents.models.EnrollmentState",
-        "ScheduleStatusEnum": "scheduling.kinds.ScheduleStatus",
-        "ScheduleSwitchEnum": "scheduling.api.serializers.SWITCHABLE_STATUSES",
-        "TaskStatusEnum": "scheduling.states.TaskStatus",
-        "TaskInstanceStatusEnum": "scheduling.states.InstanceStatus",
-        "CommandStatusEnum": "gateway.api.agents.ANSWER_STATUSES",
-        "HealthStatusEnum": "gateway.system.HEALTH_STATUSES",
-    },
-}
 
 # --- time, language, static files ---------------------------------------------------------------------
 

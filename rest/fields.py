@@ -3,10 +3,9 @@
 import json
 import uuid
 from datetime import datetime
-from typing import Any, Final, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 from django.utils.translation import gettext_lazy as _
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
@@ -87,10 +86,10 @@ class IdField(serializers.UUIDField):
             raise ValidationError(str(error), "invalid") from error
 
 
-@extend_schema_field({})
 class AnyJsonField(serializers.Field[Any, Any, Any, Any]):
-    """Any JSON value of a bearable size."""
+    """Any JSON value of a bearable size; `schema` says in the OpenAPI document which."""
 
+    schema: ClassVar[dict[str, Any]] = {}
     default_error_messages = {"too_large": _("larger than {limit} bytes")}
 
     def to_internal_value(self, data: Any) -> Any:
@@ -102,10 +101,10 @@ class AnyJsonField(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
-@extend_schema_field({"type": "object", "additionalProperties": {}})
 class ObjectField(AnyJsonField):
     """A JSON object."""
 
+    schema = {"type": "object", "additionalProperties": {}}
     default_error_messages = {"invalid": _("expected an object")}
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
@@ -115,10 +114,10 @@ class ObjectField(AnyJsonField):
         return value
 
 
-@extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
 class StringMapField(ObjectField):
     """An object of strings, such as labels."""
 
+    schema = {"type": "object", "additionalProperties": {"type": "string"}}
     default_error_messages = {"strings": _('expected an object of strings such as {{"env": "prod"}}')}
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
@@ -126,6 +125,12 @@ class StringMapField(ObjectField):
         if not all(name and len(name) <= 255 and isinstance(text, str) for name, text in value.items()):
             self.fail("strings")
         return value
+
+
+class TextListField(AnyJsonField):
+    """A list of strings in an answer, such as tags."""
+
+    schema = {"type": "array", "items": {"type": "string"}}
 
 
 def refuse(errors: dict[str, str], *, code: str = "invalid") -> NoReturn:

@@ -65,9 +65,15 @@ def idempotent(*, never_again: tuple[str, ...] = ()) -> Callable[[View], View]:
                 _keep(row_id, response, never_again)
             return response
 
+        with_key.takes_idempotency_key = True  # type: ignore[attr-defined]
         return with_key
 
     return decorate
+
+
+def takes_key(method: object) -> bool:
+    """Whether a view method honours idempotency keys."""
+    return bool(getattr(method, "takes_idempotency_key", False))
 
 
 def _digest(request: Request) -> str:

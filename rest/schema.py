@@ -1,116 +1,258 @@
-"""The OpenAPI document, derived from the view sets' tables and serializers."""
+"""The OpenAPI document, derived from the views: their routes, tables, serializers and documentation."""
 
+import inspect
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, inline_serializer
-from rest_framework import serializers
+from drf_spectacular.plumbing import is_list_serializer
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, inline_serializer
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.serializers import BaseSerializer
 
-from rest.idempotency import HEADER
-from rest.querying import QueryTable
-from rest.serializers import ErrorResponseSerializer, NoBody, PageInfoSerializer, PageRequestSerializer
+from rest.idempotency import HEADER, REPLAYED_HEADER, takes_key
+from rest.openapi import errors, fields  # noqa: F401 (describes fields)
+from rest.openapi.documentation import EMPTY, Documentation, Documented
+from rest.openapi.enums import enum_ref
+from rest.openapi.queries import list_parameters, query_body
+from rest.pages import MAX_ARRAY, TOTAL_HEADER
+from rest.serializers import ErrorResponseSerializer, NoBody, PageInfoSerializer, RequestSerializer
 
-_ERRORS = {
-    "400": "The request is not valid; one entry for each field at fault.",
-    "401": "Not authenticated.",
-    "404": "Not found.",
-    "409": "The current state forbids it.",
+_SYSTEM_PATHS: Final = frozenset({"health", "metrics", "info", "system"})
+_OTHER_SPELLINGS: Final = {
+    "post": "Another spelling of `POST {path}/create`.",
+    "patch": "Another spelling of `POST {path}/update`.",
 }
+_SUMMARIES: Final = {
+    "list": "List {nouns}",
+    "query": "Query {nouns}",
+    "retrieve": "Read {noun}",
+    "create": "Create {noun}",
+    "partial_update": "Change {noun}",
+    "destroy": "Delete {noun}",
+}
+_KEY: Final = OpenApiParameter(
+    HEADER,
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    OpenApiParameter.HEADER,
+    description="The same key and body within 24 hours do it once and get the first answer again.",
+)
+_REPLAYED: Final = OpenApiParameter(
+    REPLAYED_HEADER,
+    {"type": "string", "enum": ["true"]},
+    OpenApiParameter.HEADER,
+    description="There where an earlier answer is repeated.",
+    response=[200, 201],
+)
+_TOTAL: Final = OpenApiParameter(
+    TOTAL_HEADER,
+    {"type": "integer", "minimum": 0},
+    OpenApiParameter.HEADER,
+    required=True,
+    description="How many there are, also beyond those that are answered.",
+    response=[200],
+)
 
 
-class ResourceSchema(AutoSchema):
-    """Knows the actions of ResourceViewSet; others are described by `@extend_schema`."""
+class Schema(AutoSchema):
+    """What all operations have in common: their names, what refuses them, and examples."""
 
     view: Any
 
+    @property
+    def action(self) -> str:
+        """The name of the view's method."""
+        return getattr(self.view, "action", None) or self.method.lower()
+
+    @property
+    def method_itself(self) -> Any:
+        return getattr(self.view, self.action, None)
+
+    @property
+    def documentation(self) -> Documentation:
+        found: Documentation = getattr(self.view, "documentation", EMPTY)
+        return found
+
+    @property
+    def documented(self) -> Documented:
+        return self.documentation.of(self.action)
+
     def get_operation_id(self) -> str:
-        tokens = [token.strip("{}").replace("-", "_") for token in self.path.strip("/").split("/")]
-        return "_".join([*tokens[2:], self.method.lower()])
+        return operation_id(self.path, self.method)
 
     def get_tags(self) -> list[str]:
-        return [self.path.strip("/").split("/")[2]]
+        first = _below_version(self.path)[0]
+        return ["system" if first in _SYSTEM_PATHS else first]
+
+    def get_summary(self) -> str:
+        return self._sentences()[0].rstrip(".")
 
     def get_description(self) -> str:  # type: ignore[override]
-        action = getattr(self.view, self.view.action or "", None)
-        return (getattr(action, "__doc__", None) or "").strip().split("\n")[0]
+        return "\n\n".join(self._sentences())
+
+    def _sentences(self) -> list[str]:
+        """Return what there is to say, the shortest first."""
+        doc = inspect.getdoc(self.method_itself) or ""
+        return [paragraph for paragraph in (*doc.split("\n\n"), self.documented.notes) if paragraph]
+
+    def get_override_parameters(self) -> list[Any]:
+        return [_KEY, _REPLAYED] if takes_key(self.method_itself) else []
+
+    def get_examples(self) -> list[OpenApiExample]:
+        examples = [
+            OpenApiExample(errors.slug(title), summary=title, value=value, request_only=True)
+            for title, value in self.documented.requests.items()
+        ]
+        answer = self.get_answer_example()
+        if answer is not None:
+            examples.append(OpenApiExample("Answer", value=answer, response_only=True))
+        return examples
+
+    def get_answer_example(self) -> Any:
+        return self.documented.answer
+
+    def _is_list_view(self, serializer: Any = None) -> bool:
+        return is_list_serializer(self.get_response_serializers() if serializer is None else serializer)
+
+    def _get_response_bodies(self, direction: Any = "response") -> Any:
+        bodies = super()._get_response_bodies(direction)
+        found = errors.refusals(
+            self.documented,
+            takes_body=self.method in ("POST", "PATCH"),
+            takes_parameters=any(parameter["in"] == "query" for parameter in self._get_parameters()),
+            takes_key=takes_key(self.method_itself),
+            has_path="{" in self.path,
+            negotiates=type(self.view.get_content_negotiator()) is DefaultContentNegotiation,
+        )
+        error_schema = self.resolve_serializer(ErrorResponseSerializer, "response").ref
+        for code, response in errors.responses(found, self.registry, error_schema).items():
+            bodies.setdefault(code, response)
+        return dict(sorted(bodies.items()))
+
+    def _map_serializer(self, serializer: Any, direction: Any, bypass_extensions: bool = False) -> Any:
+        schema = super()._map_serializer(serializer, direction, bypass_extensions)
+        if isinstance(serializer, RequestSerializer) and schema.get("properties"):
+            schema["additionalProperties"] = False
+            if serializer.partial:
+                for about in schema["properties"].values():
+                    about.pop("default", None)
+        return schema
+
+    def _get_serializer_name(self, serializer: Any, direction: Any, bypass_extensions: bool = False) -> str:
+        """Return the class's name; what reads a partial update is an UpdateRequest."""
+        name = super()._get_serializer_name(serializer, direction, bypass_extensions)
+        if direction == "request":
+            name = name.removesuffix("Request")
+        if name.startswith("Patched"):
+            name = name.removeprefix("Patched").removesuffix("Request").removesuffix("Update")
+            name += "UpdateRequest"
+        return name
+
+
+class ResourceSchema(Schema):
+    """Knows the actions of ResourceViewSet; others are described by `@extend_schema`."""
+
+    @property
+    def entity(self) -> Any:
+        return self.view.entity_serializer
+
+    @property
+    def answers_array(self) -> bool:
+        return self.method == "GET" and self.action not in ("list", "retrieve")
+
+    @property
+    def nouns(self) -> str:
+        """What the resource is called, such as task instances."""
+        return _below_version(self.path)[0].replace("-", " ")
+
+    def get_summary(self) -> str:
+        if self.action not in _SUMMARIES:
+            return super().get_summary()
+        noun = self.nouns.removesuffix("s")
+        noun = f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+        return _SUMMARIES[self.action].format(noun=noun, nouns=self.nouns)
+
+    def _sentences(self) -> list[str]:
+        sentences = super()._sentences()
+        if self.answers_array and self._is_list_view():
+            sentences.append(f"The newest first, at most {MAX_ARRAY:,}.")
+        spelling = _OTHER_SPELLINGS.get(operation_id(self.path, self.method).rsplit("_", 1)[-1])
+        if spelling:
+            sentences.append(spelling.format(path=self.path))
+        return sentences
 
     def get_request_serializer(self) -> Any:
         view = self.view
         if view.action == "query":
-            return _query_request(_entity_name(view), view.table)
-        if self.method in ("POST", "PATCH"):
-            return view.request_serializers.get(view.action, NoBody)
-        return None
+            return query_body(_name_of(self.entity), view.table)
+        reader = view.request_serializers.get(view.action, NoBody)
+        return reader(partial=True) if view.action == "partial_update" else reader
 
     def get_response_serializers(self) -> Any:
-        view = self.view
-        entity = view.entity_serializer
-        answers: dict[int, Any]
-        if view.action in ("query", "list"):
-            answers = {200: _page_of(entity, _entity_name(view))}
-        elif view.action == "create":
-            answers = {201: entity}
-        elif view.action == "destroy":
-            answers = {204: None}
-        elif view.action in ("retrieve", "partial_update") or self.method == "POST":
-            answers = {200: entity}
-        else:
-            answers = {200: entity(many=True)}
-        return answers
+        action = self.action
+        if action in ("query", "list"):
+            return {200: _page_of(self.entity)}
+        if action == "create":
+            return {201: self.entity}
+        if action == "destroy":
+            return {204: None}
+        return {200: self.entity(many=True) if self.answers_array else self.entity}
+
+    def get_answer_example(self) -> Any:
+        answer, entity = super().get_answer_example(), self.documentation.entity
+        if answer is not None or entity is None or self.action == "destroy":
+            return answer
+        if self.action in ("query", "list"):
+            return {"page": {"total": 1, "page": 1, "limit": 20, "has_more": False}, "data": [entity]}
+        return entity
 
     def get_override_parameters(self) -> list[Any]:
-        if self.view.action == "list":
-            return list(_list_parameters(self.view.table))
-        if self.view.action in ("create", "trigger"):
-            return [OpenApiParameter(HEADER, str, OpenApiParameter.HEADER, description="Do it once.")]
-        return []
-
-    def _get_response_bodies(self, direction: Any = "response") -> Any:
-        bodies = super()._get_response_bodies(direction)
-        for code, description in _ERRORS.items():
-            if code not in bodies and not (code in ("404", "409") and "{" not in self.path):
-                response = OpenApiResponse(ErrorResponseSerializer, description=description)
-                bodies[code] = self._get_response_for_code(  # type: ignore[no-untyped-call]
-                    response, code, direction=direction
-                )
-        return bodies
+        parameters = super().get_override_parameters()
+        if self.action == "list":
+            parameters += list_parameters(self.view.table, self.registry)
+        elif self.answers_array and self._is_list_view():
+            parameters.append(_TOTAL)
+        return parameters
 
 
-def _entity_name(view: Any) -> str:
-    return str(view.entity_serializer.__name__).removesuffix("Serializer")
+    def _resolve_path_parameters(self, variables: list[str]) -> Any:
+        parameters = super()._resolve_path_parameters(variables)  # type: ignore[no-untyped-call]
+        for parameter in parameters:
+            name = parameter["name"]
+            if name == "id":
+                parameter["description"] = f"Id of the {self.nouns.removesuffix('s')}."
+            elif name.endswith("_id"):
+                parameter["description"] = f"Id of the {name.removesuffix('_id')}."
+            elif name in self.view.table.fields:
+                kind = self.view.table.fields[name].kind
+                if "enum" in kind.schema:
+                    parameter["schema"] = enum_ref(kind.schema["enum"], self.registry)
+        return parameters
+
+
+def operation_id(path: str, method: str) -> str:
+    """Return the name of an operation, such as jobs_create, tasks_by_status or system_info."""
+    tokens = [token.replace("-", "_") for token in _below_version(path)]
+    resource, below = tokens[0], tokens[1:]
+    words = [token for token in below if not token.startswith("{")]
+    if below and below[-1].startswith("{") and words:
+        words = ["by", *words]
+    elif not words and resource not in _SYSTEM_PATHS:
+        is_one = bool(below)
+        words = ["get" if is_one else "list"] if method == "GET" else [method.lower()]
+    return "_".join([resource, *words])
+
+
+def _below_version(path: str) -> list[str]:
+    return path.removeprefix("/api/v1").strip("/").split("/")
+
+
+def _name_of(entity: type[BaseSerializer[Any]]) -> str:
+    return str(entity.__name__).removesuffix("Serializer")
 
 
 @cache
-def _query_request(name: str, table: QueryTable) -> Any:
-    fields: dict[str, Any] = {
-        field: serializers.JSONField(
-            required=False,
-            help_text=f"{entry.kind.name}, or an object of {', '.join(sorted(entry.operators))}",
-        )
-        for field, entry in table.fields.items()
-    }
+def _page_of(entity: Any) -> Any:
     return inline_serializer(
-        f"{name}Query",
-        {
-            "filter": inline_serializer(f"{name}Filter", fields, required=False),
-            "page": PageRequestSerializer(required=False),
-        },
+        f"{_name_of(entity)}Page", {"page": PageInfoSerializer(), "data": entity(many=True)}
     )
-
-
-@cache
-def _page_of(entity: Any, name: str) -> Any:
-    return inline_serializer(f"{name}Page", {"page": PageInfoSerializer(), "data": entity(many=True)})
-
-
-def _list_parameters(table: QueryTable) -> Any:
-    yield OpenApiParameter("page", int, description="From 1; or give `offset`.")
-    yield OpenApiParameter("limit", int, description="1 to 500, 20 where absent.")
-    yield OpenApiParameter("offset", int)
-    yield OpenApiParameter(
-        "order_by", str, description="Comma-separated, `-` for descending: " + ", ".join(table.sort_keys)
-    )
-    for name, entry in table.fields.items():
-        operators = ", ".join(f"`{name}__{operator}`" for operator in sorted(entry.operators))
-        yield OpenApiParameter(name, entry.kind.schema, description=f"Also {operators}.")

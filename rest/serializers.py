@@ -1,12 +1,14 @@
 """Bodies of requests and answers that all resources share."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
+
+ERROR_TYPES: Final = ("validation_error", "client_error", "server_error")
 
 
 class RequestSerializer(serializers.Serializer[Any]):
@@ -41,13 +43,6 @@ class NoBody(RequestSerializer):
     """A request that says everything with its path; the body may be absent or `{}`."""
 
 
-class PageRequestSerializer(serializers.Serializer[Any]):
-    page = serializers.IntegerField(min_value=1, required=False)
-    limit = serializers.IntegerField(min_value=1, max_value=500, default=20, required=False)
-    offset = serializers.IntegerField(min_value=0, required=False, help_text="In place of `page`.")
-    order_bys = serializers.ListField(child=serializers.CharField(), required=False)
-
-
 class PageInfoSerializer(serializers.Serializer[Any]):
     total = serializers.IntegerField(help_text="Exact up to 100,000, estimated beyond.")
     page = serializers.IntegerField()
@@ -62,5 +57,5 @@ class ErrorSerializer(serializers.Serializer[Any]):
 
 
 class ErrorResponseSerializer(serializers.Serializer[Any]):
-    type = serializers.ChoiceField(choices=["validation_error", "client_error", "server_error"])
+    type = serializers.ChoiceField(choices=ERROR_TYPES)
     errors = ErrorSerializer(many=True)  # type: ignore[assignment]

@@ -19,6 +19,7 @@ from rest_framework.viewsets import GenericViewSet
 from access.actors import Actor
 from rest import permissions
 from rest.idempotency import idempotent
+from rest.openapi.documentation import EMPTY, Documentation
 from rest.pages import array_response, page_result
 from rest.permissions import Rows
 from rest.querying import QueryTable
@@ -51,6 +52,7 @@ class ResourceViewSet(GenericViewSet[Any]):
     needs: ClassVar[Mapping[str, str]] = {}
     parents: ClassVar[Mapping[str, Rows]] = {}
     agent_actions: ClassVar[frozenset[str]] = frozenset()
+    documentation: ClassVar[Documentation] = EMPTY
     table: ClassVar[QueryTable]
     entity_serializer: ClassVar[type[BaseSerializer[Any]]]
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]]

@@ -1,19 +1,17 @@
 import pytest
 from django.contrib.auth import get_user_model
-from rest_framework.test import APIClient
+
+from tests.openapi import CheckedClient
 
 
 @pytest.fixture
 def api(db):
-    """A REST client of the user ann, who is logged in."""
-    client = APIClient()
+    """A REST client of the user ann, who is logged in; answers must be as the OpenAPI document says."""
+    client = CheckedClient()
     client.force_authenticate(get_user_model().objects.create_superuser("ann"))
-    client.default_format = "json"
     return client
 
 
 @pytest.fixture
 def anonymous(db):
-    client = APIClient()
-    client.default_format = "json"
-    return client
+    return CheckedClient()

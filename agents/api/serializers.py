@@ -61,7 +61,9 @@ class AgentSerializer(serializers.ModelSerializer[Agent]):
 class CreatedAgentSerializer(AgentSerializer):
     """A new agent with its token, which nobody can read again."""
 
-    token = serializers.CharField(read_only=True)
+    token = serializers.CharField(
+        read_only=True, allow_null=True, help_text="Null in a repeated answer: it is shown once."
+    )
 
     class Meta:
         model = Agent

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents import services, tokens
-from agents.api import filters
+from agents.api import examples, filters
 from agents.api.serializers import (
     AgentRequest,
     AgentSerializer,
@@ -36,6 +36,7 @@ class AgentViewSet(ResourceViewSet):
     }
     agent_actions = frozenset({"retrieve", "heartbeat"})
     table = filters.AGENTS
+    documentation = examples.AGENTS
     entity_serializer = AgentSerializer
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {
         "create": AgentRequest,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from drf_spectacular.utils import extend_schema, inline_serializer
+from drf_spectacular.utils import extend_schema, extend_schema_serializer, inline_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,9 +11,11 @@ from rest_framework.response import Response
 from agents.api.views import AgentViewSet
 from agents.models import Agent, AgentStatus
 from gateway import commands, operators
+from gateway.api.examples import CONNECTED_AGENTS
 from gateway.api.filters import LOGS
 from gateway.models import AgentLog, Connection
 from rest.fields import NumberField, ObjectField
+from rest.openapi.queries import query_body
 from rest.pages import page_result
 from rest.serializers import NoBody, PageInfoSerializer, RequestSerializer
 from scheduling.clock import database_now
@@ -33,6 +35,7 @@ class AgentMetricsSerializer(serializers.Serializer[Any]):
     uptime = serializers.FloatField(allow_null=True, help_text="Seconds.")
 
 
+@extend_schema_serializer(component_name="AgentStatusResponse")
 class AgentStatusSerializer(serializers.Serializer[Any]):
     agent_id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=AgentStatus.choices)
@@ -65,6 +68,7 @@ class ConnectedAgentViewSet(AgentViewSet):
         "logs": "gateway.view_agentlog",
         "commands": "agents.operate_agent",
     }
+    documentation = CONNECTED_AGENTS
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {
         **AgentViewSet.request_serializers,
         "status": NoBody,
@@ -87,17 +91,7 @@ class ConnectedAgentViewSet(AgentViewSet):
         return Response(AgentStatusSerializer(_status_of(agent)).data)
 
     @extend_schema(
-        request=inline_serializer(
-            "AgentLogQuery",
-            {
-                "filter": inline_serializer(
-                    "AgentLogFilter",
-                    {name: serializers.CharField(required=False) for name in LOGS.fields},
-                    required=False,
-                ),
-                "page": serializers.DictField(required=False),
-            },
-        ),
+        request=query_body("AgentLog", LOGS),
         responses=inline_serializer(
             "AgentLogPage",
             {"page": PageInfoSerializer(), "data": serializers.ListField(child=serializers.CharField())},

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from agents.models import AgentStatus
 from gateway import commands, statistics
+from gateway.api import examples
 from gateway.api.filters import CONNECTIONS
 from gateway.models import Connection
 from rest.fields import FlagField, IdField, NumberField, ObjectField
@@ -90,6 +91,7 @@ class ConnectionViewSet(ResourceViewSet):
         "broadcast": "agents.operate_agent",
     }
     table = CONNECTIONS
+    documentation = examples.CONNECTIONS
     entity_serializer = ConnectionSerializer
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {
         "stats": StatsRequest,

@@ -19,8 +19,8 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from gateway import system
+from gateway.api import examples
 from gateway.api.system import (
-    REFUSALS,
     PoolStatusSerializer,
     ResourceUsageSerializer,
     ServiceStatusSerializer,
@@ -88,6 +88,7 @@ class HealthView(APIView):
     """
 
     needed_permission = "gateway.view_server"
+    documentation = examples.HEALTH
     authentication_classes: Sequence[Any] = ()
     permission_classes: Sequence[Any] = (AllowAny,)
 
@@ -101,11 +102,9 @@ class HealthView(APIView):
             self.permission_classes = api_settings.DEFAULT_PERMISSION_CLASSES
 
     @extend_schema(
-        operation_id="health_get",
-        tags=["system"],
         auth=_OPEN_OR_AUTHENTICATED,
         parameters=[OpenApiParameter("details", bool, description="Needs authentication.")],
-        responses={200: HealthSerializer, 503: HealthSerializer, **REFUSALS},
+        responses={200: HealthSerializer, 503: HealthSerializer},
     )
     def get(self, request: Request) -> Response:
         """Tell whether the server and its database work."""
@@ -125,7 +124,6 @@ class HealthView(APIView):
         return Response(HealthSerializer(answer).data, status=200 if health.database else 503)
 
 
-@extend_schema(exclude=True)
 class SystemHealthView(HealthView):
     """The same by its other path."""
 

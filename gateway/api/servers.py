@@ -7,6 +7,7 @@ from django.db.models import Case, CharField, Exists, OuterRef, QuerySet, Value,
 from django.db.models.functions import Cast, Now
 from rest_framework import serializers
 
+from gateway.api import examples
 from gateway.api.filters import SERVERS
 from gateway.models import Server
 from gateway.servers import LEADER_LEASE
@@ -42,6 +43,7 @@ class ServerViewSet(ResourceViewSet):
 
     resource = "gateway.server"
     table = SERVERS
+    documentation = examples.SERVERS
     entity_serializer = ServerSerializer
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {}
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.http import HttpResponse
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import extend_schema
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from rest_framework import serializers
@@ -15,19 +15,16 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from gateway import system
+from gateway.api import examples
 from gateway.api.connections import ConnectionStatsSerializer
 from gateway.exposition import registry
 from rest.fields import FlagField
 from rest.fields import WholeNumberField as Whole
 from rest.permissions import authority_for
-from rest.serializers import ErrorResponseSerializer, RequestSerializer
+from rest.serializers import RequestSerializer
 
 # A range may reach back ten years.
 MAX_RANGE_MINUTES = 10 * 366 * 24 * 60
-REFUSALS = {
-    400: OpenApiResponse(ErrorResponseSerializer, description="The request is not valid."),
-    401: OpenApiResponse(ErrorResponseSerializer, description="Not authenticated."),
-}
 
 
 class NetworkSerializer(serializers.Serializer[Any]):
@@ -168,12 +165,11 @@ class MetricsView(_Question):
     """Figures of the cluster, and of the server that is asked."""
 
     serializer_class = SystemMetricsRequest
+    documentation = examples.METRICS
 
     @extend_schema(
-        operation_id="metrics_post",
-        tags=["system"],
         request=SystemMetricsRequest,
-        responses={200: SystemMetricsSerializer, **REFUSALS},
+        responses=SystemMetricsSerializer,
     )
     def post(self, request: Request) -> Response:
         """Count sessions and tasks; with details also what the server, its machine and database do.
@@ -193,12 +189,11 @@ class InfoView(_Question):
     """What the server that is asked is."""
 
     serializer_class = SystemInfoRequest
+    documentation = examples.INFO
 
     @extend_schema(
-        operation_id="info_post",
-        tags=["system"],
         request=SystemInfoRequest,
-        responses={200: SystemInfoSerializer, **REFUSALS},
+        responses=SystemInfoSerializer,
     )
     def post(self, request: Request) -> Response:
         """Tell version, build, features and figures; when asked, environment and settings, no secrets."""
@@ -210,12 +205,10 @@ class InfoView(_Question):
         return Response(SystemInfoSerializer(info).data)
 
 
-@extend_schema(exclude=True)
 class SystemMetricsView(MetricsView):
     """The same by its other path."""
 
 
-@extend_schema(exclude=True)
 class SystemInfoView(InfoView):
     """The same by its other path."""
 
@@ -236,9 +229,9 @@ class PrometheusView(APIView):
     renderer_classes = (JSONRenderer,)
 
     @extend_schema(
-        operation_id="prometheus_get",
+        operation_id="prometheus",
         tags=["system"],
-        responses={(200, "text/plain"): str, 401: REFUSALS[401]},
+        responses={(200, "text/plain"): str},
     )
     def get(self, request: Request) -> HttpResponse:
         """Read all figures in Prometheus' text format."""

@@ -12,12 +12,14 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from rest.fields import (
+    AnyJsonField,
     FlagField,
     InstantField,
     NameField,
     ObjectField,
     StringMapField,
     TextField,
+    TextListField,
     WholeNumberField,
 )
 from rest.kinds import BadValue, read_integer
@@ -65,6 +67,10 @@ class EnvironmentField(StringMapField):
 
 
 class JobSerializer(serializers.ModelSerializer[Job]):
+    environment = StringMapField(read_only=True)
+    config = ConfigField(read_only=True)
+    tags = TextListField(read_only=True)
+
     class Meta:
         model = Job
         fields = (
@@ -237,9 +243,20 @@ class PreviewSerializer(serializers.Serializer[Any]):
     notes = serializers.ListField(child=serializers.CharField())
 
 
+class TaskIdsField(AnyJsonField):
+    """Tasks that must end first."""
+
+    schema = {"type": "array", "items": {"type": "integer"}}
+
+
 class TaskSerializer(serializers.ModelSerializer[Task]):
     job_id = serializers.IntegerField(read_only=True)
     schedule_id = serializers.IntegerField(read_only=True, allow_null=True)
+    schedule_kind = serializers.CharField(read_only=True, help_text="Empty where no schedule planned it.")
+    parameters = ObjectField(read_only=True)
+    environment = StringMapField(read_only=True)
+    config = ConfigField(read_only=True)
+    dependencies = TaskIdsField(read_only=True)
 
     class Meta:
         model = Task

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from rest.routing import resource_paths
+from scheduling.api import config_schema  # noqa: F401 (describes a field)
 from scheduling.api.instances import InstanceLogsViewSet, TaskInstanceViewSet
 from scheduling.api.views import JobViewSet, ScheduleViewSet, TaskViewSet
 

@@ -15,7 +15,7 @@ from rest.kinds import BadValue
 from rest.permissions import ANYBODY, Rows
 from rest.serializers import NoBody
 from rest.views import ResourceViewSet
-from scheduling.api import filters
+from scheduling.api import examples, filters
 from scheduling.api.serializers import (
     JobRequest,
     JobSerializer,
@@ -62,6 +62,7 @@ class JobViewSet(ResourceViewSet):
         "in_namespace": "scheduling.view_job",
     }
     table = filters.JOBS
+    documentation = examples.JOBS
     entity_serializer = JobSerializer
     request_serializers = {
         "create": JobRequest,
@@ -123,6 +124,7 @@ class ScheduleViewSet(ResourceViewSet):
     }
     parents = {"job_id": ANY_JOB}
     table = filters.SCHEDULES
+    documentation = examples.SCHEDULES
     entity_serializer = ScheduleSerializer
     request_serializers = {
         "create": ScheduleRequest,
@@ -200,6 +202,7 @@ class TaskViewSet(ResourceViewSet):
     }
     parents = {"job_id": ANY_JOB, "agent_id": ANY_AGENT}
     table = filters.TASKS
+    documentation = examples.TASKS
     entity_serializer = TaskSerializer
     request_serializers = {"create": TaskRequest, "partial_update": TaskUpdateRequest, "retry": NoBody}
 

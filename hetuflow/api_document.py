@@ -1,0 +1,76 @@
+"""What the OpenAPI document says of itself: drf-spectacular's settings."""
+
+from typing import Any, Final
+
+from hetuflow import __version__
+
+DESCRIPTION: Final = """
+Hetuflow runs jobs on machines: a **job** says what to run, a **schedule** when, a **task** is one planned instant
+of a job, a **task instance** one attempt at it on one **agent**.
+
+**Authentication.** Programs send `Authorization: Bearer …` with an API token; browsers use the session of the
+admin, and writes then need the header `X-CSRFToken`.
+
+**Conventions.** Bodies are JSON and hold exactly the types named here; unknown and read-only fields are refused.
+Times are RFC 3339 in UTC with microseconds, durations are seconds. Updates are partial: absent fields stay.
+
+**Queries.** `POST /api/v1/{resource}/query` filters, orders and pages by its body, `GET /api/v1/{resource}` by
+its parameters (`?status=enabled&name__contains=backup&order_by=-created_at`). A filter is a value, or an object
+of operators. `total` is exact up to 100,000 rows and the planner's estimate beyond; `has_more` is always exact.
+
+**Errors** have one shape: `{"type", "errors": [{"code", "detail", "attr"}]}`, with an entry for each field at
+fault. Programs decide by the status and by `code`; `detail` is for people and may change.
+
+**Idempotency.** A create or trigger request with the header `Idempotency-Key` happens once in 24 hours; its
+repetition gets the first answer, marked `Idempotent-Replayed: true`.
+""".strip()
+
+SPECTACULAR_SETTINGS: Final[dict[str, Any]] = {
+    "TITLE": "Hetuflow",
+    "DESCRIPTION": DESCRIPTION,
+    "VERSION": __version__,
+    "OAS_VERSION": "3.1.0",
+    "SERVERS": [{"url": "/", "description": "This server"}],
+    "TAGS": [
+        {"name": "jobs", "description": "What to run."},
+        {"name": "schedules", "description": "When jobs run."},
+        {"name": "tasks", "description": "Planned instants of jobs, and what became of them."},
+        {"name": "task-instances", "description": "Attempts at tasks, and their output."},
+        {"name": "agents", "description": "The daemons on worker machines."},
+        {"name": "connections", "description": "The agents' sessions, on all servers of the cluster."},
+        {"name": "servers", "description": "The server processes of the cluster."},
+        {"name": "system", "description": "Health, figures and build."},
+    ],
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "PATH_CONVERTER_OVERRIDES": {"id": {"type": "string", "format": "uuid"}},
+    "SORT_OPERATION_PARAMETERS": False,
+    "POSTPROCESSING_HOOKS": ["rest.openapi.hooks.polish"],
+    "GET_LIB_DOC_EXCLUDES": "rest.openapi.hooks.doc_excludes",
+    # Every choice has a name; see rest.openapi.enums.
+    "ENUM_NAME_OVERRIDES": {
+        "AgentStatus": "agents.models.AgentStatus",
+        "AgentActivity": "agents.api.serializers.HEARTBEAT_STATUSES",
+        "AgentCommand": "gateway.commands.CommandName",
+        "CommandKind": "agents.protocol.messages.CommandKind",
+        "CommandStatus": "gateway.api.agents.ANSWER_STATUSES",
+        "ConcurrencyPolicy": "scheduling.task_config.ConcurrencyPolicy",
+        "ErrorType": "rest.serializers.ERROR_TYPES",
+        "HealthStatus": "gateway.system.HEALTH_STATUSES",
+        "LeaseLostAction": "agents.protocol.messages.LeaseLostAction",
+        "LogLevel": "agents.protocol.messages.LogLevel",
+        "MessageKind": "gateway.api.connections.BROADCAST_KINDS",
+        "MisfirePolicy": "scheduling.task_config.MisfirePolicy",
+        "RetryBackoff": "scheduling.task_config.RetryBackoff",
+        "ScheduleKind": "scheduling.models.ScheduleKind",
+        "ScheduleStatus": "scheduling.models.ScheduleStatus",
+        "ScheduleSwitch": "scheduling.api.serializers.SWITCHABLE_STATUSES",
+        "ServerStatus": "gateway.api.servers.SERVER_STATUSES",
+        "TaskInstanceStatus": "scheduling.states.InstanceStatus",
+        "TaskStatus": "scheduling.states.TaskStatus",
+    },
+}
