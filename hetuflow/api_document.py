@@ -5,21 +5,23 @@ from typing import Any, Final
 from hetuflow import __version__
 
 DESCRIPTION: Final = """
-Hetuflow runs jobs on machines: a **job** says what to run, a **schedule** when, a **task** is one planned instant
-of a job, a **task instance** one attempt at it on one **agent**.
+Hetuflow runs jobs on machines: a **job** says what to run, a **schedule** when, a **task** is one planned
+instant of a job, a **task instance** one attempt at it on one **agent**.
 
-**Authentication.** Programs send `Authorization: Bearer …` with an API token; browsers use the session of the
-admin, and writes then need the header `X-CSRFToken`.
+**Authentication.** Programs send `Authorization: Bearer …` with an API token; browsers use the session of
+the admin, and writes then need the header `X-CSRFToken`.
 
-**Conventions.** Bodies are JSON and hold exactly the types named here; unknown and read-only fields are refused.
-Times are RFC 3339 in UTC with microseconds, durations are seconds. Updates are partial: absent fields stay.
+**Conventions.** Bodies are JSON and hold exactly the types named here; unknown and read-only fields are
+refused. Times are RFC 3339 in UTC with microseconds, durations are seconds. Updates are partial: absent
+fields stay.
 
-**Queries.** `POST /api/v1/{resource}/query` filters, orders and pages by its body, `GET /api/v1/{resource}` by
-its parameters (`?status=enabled&name__contains=backup&order_by=-created_at`). A filter is a value, or an object
-of operators. `total` is exact up to 100,000 rows and the planner's estimate beyond; `has_more` is always exact.
+**Queries.** `POST /api/v1/{resource}/query` filters, orders and pages by its body, `GET /api/v1/{resource}`
+by its parameters (`?status=enabled&name__contains=backup&order_by=-created_at`). A filter is a value, or an
+object of operators. `total` is exact up to 100,000 rows and the planner's estimate beyond; `has_more` is
+always exact.
 
-**Errors** have one shape: `{"type", "errors": [{"code", "detail", "attr"}]}`, with an entry for each field at
-fault. Programs decide by the status and by `code`; `detail` is for people and may change.
+**Errors** have one shape: `{"type", "errors": [{"code", "detail", "attr"}]}`, with an entry for each field
+at fault. Programs decide by the status and by `code`; `detail` is for people and may change.
 
 **Idempotency.** A create or trigger request with the header `Idempotency-Key` happens once in 24 hours; its
 repetition gets the first answer, marked `Idempotent-Replayed: true`.

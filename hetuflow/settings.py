@@ -164,7 +164,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["hetuflow.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": [
         "rest_framework.renderers.JSONRenderer",
-        "rest_framework.renderers.BrowsableAPIRenderer",
+        "rest.browsable.renderer.BrowsableRenderer",
     ],
     "DEFAULT_METADATA_CLASS": "rest.metadata.Metadata",
     "DEFAULT_SCHEMA_CLASS": "rest.schema.Schema",

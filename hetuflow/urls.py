@@ -9,6 +9,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, Spec
 from gateway.api.system import PrometheusView
 from hetuflow.access_api import AuditViewSet, TokenViewSet, WhoAmIView
 from hetuflow.api import UnknownPath
+from rest.root import RootView
 from rest.routing import resource_paths
 
 handler400 = "hetuflow.refusals.bad_request"
@@ -22,6 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/redoc", SpectacularRedocView.as_view(url_name="schema"), name="redoc"),
+    path("api/v1", RootView.as_view(), name="api_root"),
     path("api/v1/", include("gateway.api.urls")),
     path("api/v1/", include("scheduling.api.urls")),
     path("api/v1/whoami", WhoAmIView.as_view()),

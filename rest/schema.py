@@ -1,6 +1,5 @@
 """The OpenAPI document, derived from the views: their routes, tables, serializers and documentation."""
 
-import inspect
 from functools import cache
 from typing import Any, Final
 
@@ -14,22 +13,14 @@ from rest.idempotency import HEADER, REPLAYED_HEADER, takes_key
 from rest.openapi import errors, fields  # noqa: F401 (describes fields)
 from rest.openapi.documentation import EMPTY, Documentation, Documented
 from rest.openapi.enums import enum_ref
+from rest.openapi.naming import noun, operation_id, sentences, summary, tag
 from rest.openapi.queries import list_parameters, query_body
 from rest.pages import MAX_ARRAY, TOTAL_HEADER
 from rest.serializers import ErrorResponseSerializer, NoBody, PageInfoSerializer, RequestSerializer
 
-_SYSTEM_PATHS: Final = frozenset({"health", "metrics", "info", "system"})
 _OTHER_SPELLINGS: Final = {
     "post": "Another spelling of `POST {path}/create`.",
     "patch": "Another spelling of `POST {path}/update`.",
-}
-_SUMMARIES: Final = {
-    "list": "List {nouns}",
-    "query": "Query {nouns}",
-    "retrieve": "Read {noun}",
-    "create": "Create {noun}",
-    "partial_update": "Change {noun}",
-    "destroy": "Delete {noun}",
 }
 _KEY: Final = OpenApiParameter(
     HEADER,
@@ -81,19 +72,17 @@ class Schema(AutoSchema):
         return operation_id(self.path, self.method)
 
     def get_tags(self) -> list[str]:
-        first = _below_version(self.path)[0]
-        return ["system" if first in _SYSTEM_PATHS else first]
+        return [tag(self.path)]
 
     def get_summary(self) -> str:
-        return self._sentences()[0].rstrip(".")
+        return summary(self.path, self.action, self.method_itself)
 
     def get_description(self) -> str:  # type: ignore[override]
         return "\n\n".join(self._sentences())
 
     def _sentences(self) -> list[str]:
         """Return what there is to say, the shortest first."""
-        doc = inspect.getdoc(self.method_itself) or ""
-        return [paragraph for paragraph in (*doc.split("\n\n"), self.documented.notes) if paragraph]
+        return [text for text in (*sentences(self.method_itself), self.documented.notes) if text]
 
     def get_override_parameters(self) -> list[Any]:
         return [_KEY, _REPLAYED] if takes_key(self.method_itself) else []
@@ -130,7 +119,9 @@ class Schema(AutoSchema):
         return dict(sorted(bodies.items()))
 
     def _map_serializer(self, serializer: Any, direction: Any, bypass_extensions: bool = False) -> Any:
-        schema = super()._map_serializer(serializer, direction, bypass_extensions)
+        schema = super()._map_serializer(  # type: ignore[no-untyped-call]
+            serializer, direction, bypass_extensions
+        )
         if isinstance(serializer, RequestSerializer) and schema.get("properties"):
             schema["additionalProperties"] = False
             if serializer.partial:
@@ -160,26 +151,14 @@ class ResourceSchema(Schema):
     def answers_array(self) -> bool:
         return self.method == "GET" and self.action not in ("list", "retrieve")
 
-    @property
-    def nouns(self) -> str:
-        """What the resource is called, such as task instances."""
-        return _below_version(self.path)[0].replace("-", " ")
-
-    def get_summary(self) -> str:
-        if self.action not in _SUMMARIES:
-            return super().get_summary()
-        noun = self.nouns.removesuffix("s")
-        noun = f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
-        return _SUMMARIES[self.action].format(noun=noun, nouns=self.nouns)
-
     def _sentences(self) -> list[str]:
-        sentences = super()._sentences()
+        found = super()._sentences()
         if self.answers_array and self._is_list_view():
-            sentences.append(f"The newest first, at most {MAX_ARRAY:,}.")
+            found.append(f"The newest first, at most {MAX_ARRAY:,}.")
         spelling = _OTHER_SPELLINGS.get(operation_id(self.path, self.method).rsplit("_", 1)[-1])
         if spelling:
-            sentences.append(spelling.format(path=self.path))
-        return sentences
+            found.append(spelling.format(path=self.path))
+        return found
 
     def get_request_serializer(self) -> Any:
         view = self.view
@@ -214,13 +193,12 @@ class ResourceSchema(Schema):
             parameters.append(_TOTAL)
         return parameters
 
-
     def _resolve_path_parameters(self, variables: list[str]) -> Any:
         parameters = super()._resolve_path_parameters(variables)  # type: ignore[no-untyped-call]
         for parameter in parameters:
             name = parameter["name"]
             if name == "id":
-                parameter["description"] = f"Id of the {self.nouns.removesuffix('s')}."
+                parameter["description"] = f"Id of the {noun(self.path)}."
             elif name.endswith("_id"):
                 parameter["description"] = f"Id of the {name.removesuffix('_id')}."
             elif name in self.view.table.fields:
@@ -228,23 +206,6 @@ class ResourceSchema(Schema):
                 if "enum" in kind.schema:
                     parameter["schema"] = enum_ref(kind.schema["enum"], self.registry)
         return parameters
-
-
-def operation_id(path: str, method: str) -> str:
-    """Return the name of an operation, such as jobs_create, tasks_by_status or system_info."""
-    tokens = [token.replace("-", "_") for token in _below_version(path)]
-    resource, below = tokens[0], tokens[1:]
-    words = [token for token in below if not token.startswith("{")]
-    if below and below[-1].startswith("{") and words:
-        words = ["by", *words]
-    elif not words and resource not in _SYSTEM_PATHS:
-        is_one = bool(below)
-        words = ["get" if is_one else "list"] if method == "GET" else [method.lower()]
-    return "_".join([resource, *words])
-
-
-def _below_version(path: str) -> list[str]:
-    return path.removeprefix("/api/v1").strip("/").split("/")
 
 
 def _name_of(entity: type[BaseSerializer[Any]]) -> str:

@@ -1,4 +1,4 @@
-"""The OpenAPI document as a judge of answers: what a test gets from the API must be what the document says."""
+"""The OpenAPI document as a judge of answers: what a test gets must be what it says."""
 
 import json
 import re
@@ -93,7 +93,7 @@ def _pattern(operation: Operation) -> str:
             value = {"integer": "[0-9]+"}.get(schema.get("type"), "[0-9a-fA-F-]{36}")
             if schema.get("format") not in ("uuid", "int64"):
                 value = ".+" if parameter["name"] == "namespace" else "[^/]+"
-            pattern = pattern.replace(re.escape("{%s}" % parameter["name"]), value)
+            pattern = pattern.replace(re.escape(f"{{{parameter['name']}}}"), value)
     return pattern
 
 

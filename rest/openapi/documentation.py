@@ -21,7 +21,7 @@ class Documented:
     """One action: request bodies by title, an answer, and why it may be refused with a 409, by error code.
 
     `answer` is needed only where it is not the resource's entity; `answers_late` means that an agent is
-    waited for, which may end in a 504.
+    waited for, which may end in a 504. `resource` is what the answer is one of, where that is another one.
     """
 
     requests: Mapping[str, Any] = field(default_factory=dict)
@@ -29,6 +29,7 @@ class Documented:
     conflicts: Mapping[str, Conflict] = field(default_factory=dict)
     notes: str = ""
     answers_late: bool = False
+    resource: str = ""
 
 
 NOTHING: Final = Documented()

@@ -10,8 +10,9 @@ from typing import Any, get_args
 from django.utils.module_loading import import_string
 from drf_spectacular.drainage import warn
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
-from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.settings import spectacular_settings
+
+from rest.openapi.components import refer
 
 
 class NamedChoices(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
@@ -29,10 +30,7 @@ def enum_ref(values: Iterable[str], registry: Any) -> dict[str, Any]:
     found = _find(values)
     if not found.name:
         return found.schema
-    component = ResolvedComponent(found.name, ResolvedComponent.SCHEMA, found.schema, object=found.name)
-    registry.register_on_missing(component)
-    reference: dict[str, Any] = component.ref
-    return reference
+    return refer(found.name, found.schema, registry)
 
 
 def enum_name(values: Iterable[str]) -> str:

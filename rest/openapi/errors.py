@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from drf_spectacular.plumbing import ResolvedComponent
-
+from rest.openapi.components import RESPONSE, refer
 from rest.openapi.documentation import Conflict, Documented
 
 Schema = dict[str, Any]
@@ -156,10 +155,7 @@ def _response(refusal: Refusal, registry: Any, error_schema: Schema) -> Schema:
         response["headers"] = dict(refusal.headers)
     if not refusal.name:
         return response
-    component = ResolvedComponent(refusal.name, ResolvedComponent.RESPONSE, response, object=refusal.name)
-    registry.register_on_missing(component)
-    reference: Schema = component.ref
-    return reference
+    return refer(refusal.name, response, registry, kind=RESPONSE)
 
 
 def named_examples(examples: Iterable[tuple[str, Any]]) -> dict[str, Schema]:

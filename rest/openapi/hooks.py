@@ -18,7 +18,7 @@ def polish(result: dict[str, Any], **_context: Any) -> dict[str, Any]:
 
 def doc_excludes() -> list[type]:
     """Return the classes whose docstrings are not about any one component."""
-    return [*get_lib_doc_excludes(), RequestSerializer]
+    return [*get_lib_doc_excludes(), RequestSerializer]  # type: ignore[no-untyped-call]
 
 
 def _polish(node: Any) -> None:

@@ -5,12 +5,12 @@ from functools import cache
 from typing import Any, ClassVar, Final
 
 from drf_spectacular.extensions import OpenApiSerializerExtension
-from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
 from rest import kinds
 from rest.kinds import Kind
+from rest.openapi.components import refer
 from rest.openapi.enums import enum_name, enum_ref
 from rest.querying import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, MAX_ORDER_KEYS, Field, QueryTable
 
@@ -66,8 +66,8 @@ class QueryBodyExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped
         return {
             "type": "object",
             "properties": {
-                "filter": _component(f"{body.resource}Filter", _filter(body.table, registry), registry),
-                "page": _component(f"{body.resource}PageRequest", _page(body.table), registry),
+                "filter": refer(f"{body.resource}Filter", _filter(body.table, registry), registry),
+                "page": refer(f"{body.resource}PageRequest", _page(body.table), registry),
             },
             "additionalProperties": False,
         }
@@ -106,16 +106,16 @@ def _field(entry: Field, registry: Any) -> Schema:
         return _LABELS
     if kind is kinds.TAGS:
         operators = _object({"contains": {"oneOf": _TAGS}})
-        return _component("TagsFilter", {"oneOf": [*_TAGS, operators]}, registry)
+        return refer("TagsFilter", {"oneOf": [*_TAGS, operators]}, registry)
     value = _value(kind, registry)
     if entry.lookup:
         return value
     name = _kind_name(kind)
-    operators = _component(f"{name}Operators", _operators(kind, value), registry)
+    operators = refer(f"{name}Operators", _operators(kind, value), registry)
     nullable = _nullable(value)
     values = nullable.get("oneOf", [nullable])
     described = {"oneOf": [*values, operators], "description": "A value, or an object of operators."}
-    return _component(f"{name}Filter", described, registry)
+    return refer(f"{name}Filter", described, registry)
 
 
 def _operators(kind: Kind, value: Schema) -> Schema:
@@ -221,10 +221,3 @@ def _parameter_text(name: str, entry: Field) -> str:
 
 def _object(properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "additionalProperties": False}
-
-
-def _component(name: str, schema: Schema, registry: Any) -> Schema:
-    component = ResolvedComponent(name, ResolvedComponent.SCHEMA, schema, object=name)
-    registry.register_on_missing(component)
-    reference: Schema = component.ref
-    return reference

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 import msgspec
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
-from drf_spectacular.plumbing import ResolvedComponent
 
+from rest.openapi.components import refer
 from rest.openapi.enums import enum_ref
 from scheduling.task_config import TaskConfig
 
@@ -66,11 +66,11 @@ def _component(name: str, use: str, registry: Any) -> Schema:
                 about.pop("default", None)
         described = {"type": "object", "properties": properties, "additionalProperties": False}
         if struct != "TaskConfig":
-            _register(struct, described, registry)
+            refer(struct, described, registry)
             continue
         if use != "changes":
             described["required"] = sorted(properties) if use == "complete" else schema["required"]
-        reference = _register(name, described, registry)
+        reference = refer(name, described, registry)
     return reference
 
 
@@ -85,10 +85,3 @@ def _plain(schema: Schema, registry: Any) -> Schema:
         (value,) = (option for option in schema["anyOf"] if option != {"type": "null"})
         return {**value, "type": [value["type"], "null"], "default": schema["default"]}
     return dict(schema)
-
-
-def _register(name: str, schema: Schema, registry: Any) -> Schema:
-    component = ResolvedComponent(name, ResolvedComponent.SCHEMA, schema, object=name)
-    registry.register_on_missing(component)
-    reference: Schema = component.ref
-    return reference

@@ -1,11 +1,9 @@
-"""Jobs, schedules, tasks and attempts in the OpenAPI document: examples, and what refuses."""
+"""Jobs and schedules in the OpenAPI document: examples, and what refuses."""
 
 from typing import Any, Final
 
-from agents.api.examples import AGENT_ID
 from rest.openapi.documentation import Conflict, Documentation, Documented
 
-INSTANCE_ID: Final = "0199f3b4-08d2-7e6a-b1c3-92f47d5a6e80"
 CONFIG: Final[dict[str, Any]] = {
     "cmd": "bash",
     "args": [],
@@ -82,34 +80,17 @@ TASK: Final[dict[str, Any]] = {
     "created_at": "2026-03-02T12:00:00.000000Z",
     "updated_at": "2026-03-02T12:00:00.000000Z",
 }
-INSTANCE: Final[dict[str, Any]] = {
-    "id": INSTANCE_ID,
-    "task_id": 1,
-    "job_id": 1,
-    "agent_id": AGENT_ID,
-    "attempt": 1,
-    "status": "completed",
-    "started_at": "2026-03-02T12:00:00.031000Z",
-    "completed_at": "2026-03-02T12:01:14.502000Z",
-    "exit_code": 0,
-    "result": {"tables": 42},
-    "output": "dumped 42 tables\n",
-    "error_message": "",
-    "metrics": {"cpu_time": 3.25, "memory_peak": 52428800, "disk_read": 4096, "disk_write": 734003200},
-    "created_at": "2026-03-02T12:00:00.010000Z",
-    "updated_at": "2026-03-02T12:01:14.502000Z",
-}
 _NAME_TAKEN: Final = Conflict(
     "the namespace has another job of that name",
     "The namespace 'default' already has a job named 'nightly-backup'.",
 )
-_DISABLED: Final = Conflict(
+DISABLED: Final = Conflict(
     "the job is disabled, and `force` is not given",
     'The job is disabled; enable it, or trigger it with "force": true.',
 )
 
 
-def _state(when: str, *, action: str, current: str, allowed: str) -> dict[str, Conflict]:
+def state_conflict(when: str, *, action: str, current: str, allowed: str) -> dict[str, Conflict]:
     detail = f"Cannot {action}: the current state is {current}; allowed from {allowed}."
     return {"invalid_state": Conflict(when, detail)}
 
@@ -161,7 +142,10 @@ JOBS: Final = Documentation(
                 "Other words": {"description": "Dumps the shop's database.", "tags": ["nightly"]},
             },
             conflicts={"already_exists": _NAME_TAKEN},
-            notes="Of `config` too, only the given fields change. Planned tasks keep what they were planned with.",
+            notes=(
+                "Of `config` too, only the given fields change. "
+                "Planned tasks keep what they were planned with."
+            ),
         ),
         "destroy": Documented(
             notes="Archives it: it is gone from every list and cannot run, its tasks stay readable."
@@ -174,7 +158,8 @@ JOBS: Final = Documentation(
                 "Although the job is disabled": {"force": True},
             },
             answer=TASK,
-            conflicts={"invalid_state": _DISABLED},
+            resource="tasks",
+            conflicts={"invalid_state": DISABLED},
         ),
     },
 )
@@ -225,7 +210,7 @@ SCHEDULES: Final = Documentation(
             notes="Planned tasks that no agent has yet are withdrawn, so that the new times replace the old.",
         ),
         "enable": Documented(
-            conflicts=_state(
+            conflicts=state_conflict(
                 "none of its instants is left",
                 action="enable this schedule, which has no instant left",
                 current="expired",
@@ -268,145 +253,5 @@ SCHEDULES: Final = Documentation(
                 "notes": ["2027-03-28T03:00:00+02:00: The clocks go forward by 60 minutes before this run."],
             },
         ),
-    },
-)
-TASKS: Final = Documentation(
-    entity=TASK,
-    actions={
-        "query": Documented(
-            requests={
-                "Failures since a time": {
-                    "filter": {"status": "failed", "scheduled_at": {"gte": "2026-03-01T00:00:00Z"}},
-                    "page": {"limit": 50, "order_bys": ["-scheduled_at"]},
-                },
-                "What is on its way": {"filter": {"status": {"in": ["locked", "dispatched", "running"]}}},
-                "Of one schedule": {"filter": {"schedule_id": 1, "priority": {"gte": 0, "lt": 10}}},
-            }
-        ),
-        "create": Documented(
-            requests={
-                "Now": {"job_id": 1},
-                "Later, and tried more often": {
-                    "job_id": 1,
-                    "scheduled_at": "2030-01-01T02:30:00Z",
-                    "parameters": {"database": "shop"},
-                    "environment": {"PGHOST": "db.internal"},
-                    "max_retries": 5,
-                },
-                "With another time limit": {"job_id": 1, "config": {"timeout_secs": 60}},
-            },
-            conflicts={"invalid_state": Conflict("the job is disabled", _DISABLED.detail)},
-        ),
-        "partial_update": Documented(
-            requests={
-                "Before others": {"priority": 10},
-                "Later": {"scheduled_at": "2030-01-01T02:30:00Z", "parameters": {"database": "shop"}},
-            },
-            conflicts=_state(
-                "it is not `pending`", action="change this task", current="running", allowed="pending"
-            ),
-        ),
-        "destroy": Documented(
-            conflicts=_state(
-                "it has not ended",
-                action="delete this task",
-                current="running",
-                allowed="completed, failed, cancelled",
-            ),
-            notes="With its attempts and their output.",
-        ),
-        "retry": Documented(
-            conflicts=_state(
-                "it is neither `failed` nor `cancelled`",
-                action="retry this task",
-                current="running",
-                allowed="failed, cancelled",
-            )
-        ),
-        "cancel": Documented(
-            conflicts=_state(
-                "it has ended",
-                action="cancel this task",
-                current="completed",
-                allowed="pending, locked, dispatched, running, waiting_retry",
-            )
-        ),
-    },
-)
-
-
-def _live(action: str) -> dict[str, Conflict]:
-    return _state(
-        "it has ended",
-        action=f"{action} this attempt",
-        current="completed",
-        allowed="pending, dispatched, running",
-    )
-
-
-INSTANCES: Final = Documentation(
-    entity=INSTANCE,
-    actions={
-        "query": Documented(
-            requests={
-                "Attempts that failed on one agent": {
-                    "filter": {"agent_id": AGENT_ID, "status": {"in": ["failed", "timeout", "lost"]}},
-                    "page": {"order_bys": ["-started_at"]},
-                },
-                "By exit code": {
-                    "filter": {"exit_code": {"gt": 0}, "error_message": {"icontains": "memory"}}
-                },
-            }
-        ),
-        "create": Documented(
-            requests={"Of a task": {"task_id": 1}, "For an agent": {"task_id": 1, "agent_id": AGENT_ID}},
-            conflicts=_state(
-                "the task does not wait, or its job is at its limit",
-                action="begin an attempt of this task",
-                current="running",
-                allowed="pending, waiting_retry",
-            ),
-            notes=(
-                "For agents that speak HTTP only, and for operators. Nobody renews its lease: it lasts as long as "
-                "the command's timeout and a minute, and then the attempt is `lost`."
-            ),
-        ),
-        "partial_update": Documented(
-            requests={
-                "A result so far": {"result": {"rows": 1200}},
-                "Figures": {"metrics": {"cpu_time": 1.5, "memory_peak": 52428800}},
-            },
-            conflicts=_live("change"),
-        ),
-        "destroy": Documented(
-            conflicts=_state(
-                "it has not ended",
-                action="delete this attempt",
-                current="running",
-                allowed="completed, failed, cancelled, timeout, lost, skipped",
-            )
-        ),
-        "start": Documented(
-            requests={"Where it is known to run": {}, "On an agent": {"agent_id": AGENT_ID}},
-            conflicts=_state(
-                "it is not `pending` or `dispatched`",
-                action="start this attempt",
-                current="running",
-                allowed="pending, dispatched",
-            ),
-        ),
-        "complete": Documented(
-            requests={
-                "It went well": {
-                    "exit_code": 0,
-                    "output": "dumped 42 tables\n",
-                    "result": {"tables": 42},
-                    "metrics": {"cpu_time": 3.25, "memory_peak": 52428800},
-                },
-                "It failed": {"exit_code": 3, "error_message": "no space left on device"},
-            },
-            conflicts=_live("complete"),
-        ),
-        "cancel": Documented(conflicts=_live("cancel")),
     },
 )

@@ -19,7 +19,7 @@ from rest.fields import AnyJsonField, IdField, NumberField, TextField, WholeNumb
 from rest.permissions import authority_for, seen
 from rest.serializers import NoBody, RequestSerializer
 from rest.views import Json, ResourceViewSet
-from scheduling.api import examples, filters
+from scheduling.api import filters, task_examples
 from scheduling.api.logs import JSONLinesRenderer, PlainTextRenderer, log_response, read_log_request
 from scheduling.api.views import ANY_AGENT, ANY_TASK, known
 from scheduling.clock import database_now
@@ -128,7 +128,7 @@ class TaskInstanceViewSet(ResourceViewSet):
     parents = {"task_id": ANY_TASK, "agent_id": ANY_AGENT}
     agent_actions = frozenset({"list", "query", "retrieve", "partial_update", "start", "complete"})
     table = filters.INSTANCES
-    documentation = examples.INSTANCES
+    documentation = task_examples.INSTANCES
     entity_serializer = TaskInstanceSerializer
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {
         "create": InstanceRequest,

@@ -15,7 +15,7 @@ from rest.kinds import BadValue
 from rest.permissions import ANYBODY, Rows
 from rest.serializers import NoBody
 from rest.views import ResourceViewSet
-from scheduling.api import examples, filters
+from scheduling.api import examples, filters, task_examples
 from scheduling.api.serializers import (
     JobRequest,
     JobSerializer,
@@ -202,7 +202,7 @@ class TaskViewSet(ResourceViewSet):
     }
     parents = {"job_id": ANY_JOB, "agent_id": ANY_AGENT}
     table = filters.TASKS
-    documentation = examples.TASKS
+    documentation = task_examples.TASKS
     entity_serializer = TaskSerializer
     request_serializers = {"create": TaskRequest, "partial_update": TaskUpdateRequest, "retry": NoBody}
 

@@ -1,0 +1,124 @@
+"""The browsable API: what a browser sees of every path, with forms for all that can be done from there.
+
+DRF loads this module with its settings, so it must import nothing that needs views.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from django.urls import Resolver404, get_script_prefix, resolve
+from rest_framework import status
+from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
+
+from rest.browsable.filters import LIMITS, page_links, panel_of
+from rest.browsable.links import json_html
+from rest.browsable.offers import links_at, offers_at
+from rest.browsable.routes import ROOT, Route, route_of
+from rest.browsable.tables import table_of
+from rest.openapi.documentation import EMPTY
+from rest.openapi.naming import noun, nouns, sentences, summary
+
+_SHOWN_HEADERS = ("Allow", "Content-Type", "Idempotent-Replayed", "Retry-After", "X-Total-Count")
+
+
+class BrowsableRenderer(BrowsableAPIRenderer):
+    """Renders one page; its forms send JSON by a script and show the answer below themselves."""
+
+    def get_context(self, data: Any, accepted_media_type: Any, renderer_context: Any) -> dict[str, Any]:
+        view, request = renderer_context["view"], renderer_context["request"]
+        response = renderer_context["response"]
+        route = _route(request)
+        plain = json.loads(JSONRenderer().render(data) or b"null")
+        is_refusal = response.status_code >= status.HTTP_400_BAD_REQUEST
+        is_dead_end = response.status_code == status.HTTP_405_METHOD_NOT_ALLOWED and request.method == "GET"
+        context = {
+            "request": request,
+            "response": response,
+            "headers": [(name, response[name]) for name in _SHOWN_HEADERS if name in response],
+            "user": request.user,
+            "name": _title(route, view),
+            "description": _description(route, view),
+            "crumbs": list(_crumbs(request)),
+            "answer": json_html(
+                plain, resource=_resource(route, view), base=request.build_absolute_uri(f"/{ROOT}/")
+            ),
+            "is_refusal": is_refusal and not is_dead_end,
+            "is_dead_end": is_dead_end,
+            "errors": plain.get("errors", []) if is_refusal and isinstance(plain, dict) else [],
+            "asks_for_login": not request.user.is_authenticated and bool(view.get_authenticators()),
+        }
+        if route is not None and request.method == "GET" and (is_dead_end or not is_refusal):
+            entity = None if is_refusal else plain
+            context["offers"] = list(offers_at(route, view, request, entity))
+            context["links"] = list(links_at(route, view, request, entity))
+        is_list = getattr(view, "action", None) == "list"
+        if is_list:
+            context |= {"panel": panel_of(view.table, request.query_params), "limits": LIMITS}
+        if is_list and not is_refusal:
+            context |= {"page": plain["page"], "pages": page_links(request.query_params, plain["page"])}
+        if route is not None and not is_refusal:
+            context["table"] = table_of(
+                plain["data"] if isinstance(plain, dict) and isinstance(plain.get("data"), list) else plain,
+                resource=_resource(route, view),
+                params=request.query_params,
+                sort_keys=view.table.sort_keys if is_list else (),
+            )
+        return context
+
+
+def _route(request: Any) -> Route | None:
+    return route_of(request.resolver_match.route) if request.resolver_match else None
+
+
+def _action(route: Route, view: Any) -> str:
+    """Return the view method that the page is about: the current one, or what a form of it does."""
+    return getattr(view, "action", None) or next(iter(route.actions.values()))
+
+
+def _title(route: Route | None, view: Any) -> str:
+    if route is None:
+        return "Not found"
+    path = f"/{route.template}"
+    match _action(route, view):
+        case "list":
+            return nouns(path).capitalize()
+        case "retrieve" | "partial_update" | "destroy":
+            return f"{noun(path).capitalize()} {view.kwargs['pk']}"
+    action = _action(route, view)
+    return summary(path, action, getattr(view, action))
+
+
+def _description(route: Route | None, view: Any) -> str:
+    if route is None:
+        return ""
+    action = _action(route, view)
+    if action == "list":
+        return sentences(type(view))[0]
+    more = sentences(getattr(view, action))[1:]
+    return " ".join([*more, getattr(view, "documentation", EMPTY).of(action).notes]).strip()
+
+
+def _resource(route: Route | None, view: Any) -> str:
+    if route is None:
+        return ""
+    documented = getattr(view, "documentation", EMPTY).of(getattr(view, "action", None))
+    return documented.resource or route.resource
+
+
+def _crumbs(request: Any) -> Iterator[tuple[str, str]]:
+    """Yield the parts of the path from the API's root on, with the paths that they lead to."""
+    prefix = get_script_prefix()
+    path = request.path.removeprefix(prefix).removeprefix(ROOT).strip("/")
+    yield "API", f"{prefix}{ROOT}"
+    parts = path.split("/") if path else []
+    for number, part in enumerate(parts, start=1):
+        url = f"{prefix}{ROOT}/{'/'.join(parts[:number])}"
+        yield part, url if _leads_somewhere(url) else ""
+
+
+def _leads_somewhere(url: str) -> bool:
+    try:
+        return route_of(resolve(url).route) is not None
+    except Resolver404:
+        return False
