@@ -16,7 +16,8 @@ from access import tokens
 from access.actors import ActorKind
 from access.models import ApiToken, AuditEntry
 from access.roles import ALL_PERMISSIONS, EVERYWHERE, NAMESPACED, PERMISSIONS_OF_ROLE, Role, Scope
-from rest.fields import InstantField, NameField, TextField
+from hetuflow import access_examples
+from rest.fields import AnyJsonField, InstantField, NameField, TextField
 from rest.idempotency import idempotent
 from rest.kinds import INSTANT, INTEGER, TEXT, choice
 from rest.permissions import ANYBODY, authority_for
@@ -92,6 +93,7 @@ class TokenViewSet(ResourceViewSet):
     """The caller's own API tokens; those of others too for who administers users."""
 
     resource = "access.apitoken"
+    documentation = access_examples.TOKENS
     table = TOKENS
     entity_serializer = TokenSerializer
     needs: ClassVar[Mapping[str, str]] = dict.fromkeys(
@@ -132,6 +134,9 @@ class TokenViewSet(ResourceViewSet):
 
 
 class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
+    before = AnyJsonField(read_only=True)
+    after = AnyJsonField(read_only=True)
+
     class Meta:
         model = AuditEntry
         fields = (
@@ -157,6 +162,7 @@ class AuditViewSet(ResourceViewSet):
 
     resource = "access.auditentry"
     namespace_path = "namespace"
+    documentation = access_examples.AUDIT
     table = AUDIT
     entity_serializer = AuditEntrySerializer
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {}
@@ -178,9 +184,10 @@ class WhoAmISerializer(serializers.Serializer[Any]):
 class WhoAmIView(APIView):
     """Who asks, and what they may do."""
 
+    documentation = access_examples.WHO_AM_I
     needed_permission = ANYBODY
 
-    @extend_schema(operation_id="whoami_get", tags=["tokens"], responses=WhoAmISerializer)
+    @extend_schema(operation_id="whoami", tags=["tokens"], responses=WhoAmISerializer)
     def get(self, request: Request) -> Response:
         """Tell who the caller is and which role they have in which namespace."""
         authority = authority_for(request)

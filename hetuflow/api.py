@@ -110,4 +110,5 @@ class UnknownPath(APIView):
     permission_classes = (AllowAny,)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        self.format_kwarg = None
         raise exceptions.NotFound

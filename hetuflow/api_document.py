@@ -41,6 +41,8 @@ SPECTACULAR_SETTINGS: Final[dict[str, Any]] = {
         {"name": "agents", "description": "The daemons on worker machines."},
         {"name": "connections", "description": "The agents' sessions, on all servers of the cluster."},
         {"name": "servers", "description": "The server processes of the cluster."},
+        {"name": "tokens", "description": "The caller's own API tokens, and who the caller is."},
+        {"name": "audit", "description": "Every write: who, what, before and after."},
         {"name": "system", "description": "Health, figures and build."},
     ],
     "SERVE_INCLUDE_SCHEMA": False,
@@ -55,6 +57,7 @@ SPECTACULAR_SETTINGS: Final[dict[str, Any]] = {
     "GET_LIB_DOC_EXCLUDES": "rest.openapi.hooks.doc_excludes",
     # Every choice has a name; see rest.openapi.enums.
     "ENUM_NAME_OVERRIDES": {
+        "ActorKind": "access.actors.ActorKind",
         "AgentStatus": "agents.models.AgentStatus",
         "AgentActivity": "agents.api.serializers.HEARTBEAT_STATUSES",
         "AgentCommand": "gateway.commands.CommandName",
@@ -67,6 +70,7 @@ SPECTACULAR_SETTINGS: Final[dict[str, Any]] = {
         "LogLevel": "agents.protocol.messages.LogLevel",
         "MessageKind": "gateway.api.connections.BROADCAST_KINDS",
         "MisfirePolicy": "scheduling.task_config.MisfirePolicy",
+        "Role": "access.roles.Role",
         "RetryBackoff": "scheduling.task_config.RetryBackoff",
         "ScheduleKind": "scheduling.models.ScheduleKind",
         "ScheduleStatus": "scheduling.models.ScheduleStatus",
@@ -74,5 +78,6 @@ SPECTACULAR_SETTINGS: Final[dict[str, Any]] = {
         "ServerStatus": "gateway.api.servers.SERVER_STATUSES",
         "TaskInstanceStatus": "scheduling.states.InstanceStatus",
         "TaskStatus": "scheduling.states.TaskStatus",
+        "TokenScope": "access.roles.Scope",
     },
 }

@@ -6,10 +6,17 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from rest.browsable.routes import ROOT, routes
+from rest.openapi.documentation import Documentation, Documented
+from rest.permissions import ANYBODY
 
 
 class RootView(APIView):
     """The way to every resource."""
+
+    documentation = Documentation(
+        actions={"get": Documented(answer={"jobs": "https://hetuflow.example.com/api/v1/jobs"})}
+    )
+    needed_permission = ANYBODY
 
     @extend_schema(
         operation_id="api_root",

@@ -7,13 +7,15 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import is_list_serializer
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, inline_serializer
 from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.permissions import AllowAny
 from rest_framework.serializers import BaseSerializer
 
+from access.roles import LEVEL_OF_ROLE, PERMISSIONS, Level
 from rest.idempotency import HEADER, REPLAYED_HEADER, takes_key
 from rest.openapi import errors, fields  # noqa: F401 (describes fields)
 from rest.openapi.documentation import EMPTY, Documentation, Documented
 from rest.openapi.enums import enum_ref
-from rest.openapi.naming import noun, operation_id, sentences, summary, tag
+from rest.openapi.naming import noun, nouns, operation_id, sentences, summary, tag
 from rest.openapi.queries import list_parameters, query_body
 from rest.pages import MAX_ARRAY, TOTAL_HEADER
 from rest.serializers import ErrorResponseSerializer, NoBody, PageInfoSerializer, RequestSerializer
@@ -82,7 +84,30 @@ class Schema(AutoSchema):
 
     def _sentences(self) -> list[str]:
         """Return what there is to say, the shortest first."""
-        return [text for text in (*sentences(self.method_itself), self.documented.notes) if text]
+        found = [text for text in (*sentences(self.method_itself), self.documented.notes) if text]
+        if self.level:
+            role = next(role for role, level in LEVEL_OF_ROLE.items() if level == self.level)
+            found.append(f"Needs the role `{role}`, and of a token the scope `{self.level.name.lower()}`.")
+        if self.is_for_agents:
+            found.append("An agent may do it with its own token, for itself and its own attempts.")
+        return found
+
+    @property
+    def level(self) -> Level | None:
+        """How much the operation needs one to be permitted, None where anybody may do it."""
+        if any(isinstance(permission, AllowAny) for permission in self.view.get_permissions()):
+            return None
+        return PERMISSIONS.get(self.view.needed_permission)
+
+    @property
+    def is_for_agents(self) -> bool:
+        return self.action in getattr(self.view, "agent_actions", ())
+
+    def get_extensions(self) -> dict[str, Any]:
+        return {"x-required-level": self.level.name.lower()} if self.level else {}
+
+    def get_auth(self) -> list[Any]:
+        return [way for way in super().get_auth() if "agentToken" not in way or self.is_for_agents]
 
     def get_override_parameters(self) -> list[Any]:
         return [_KEY, _REPLAYED] if takes_key(self.method_itself) else []
@@ -100,11 +125,21 @@ class Schema(AutoSchema):
     def get_answer_example(self) -> Any:
         return self.documented.answer
 
+    def get_answer_description(self, code: str) -> str:
+        return "Done; there is no body." if code == "204" else "The answer."
+
     def _is_list_view(self, serializer: Any = None) -> bool:
-        return is_list_serializer(self.get_response_serializers() if serializer is None else serializer)
+        if serializer is None:
+            serializer = self.get_response_serializers()
+            if isinstance(serializer, dict):
+                serializer = serializer[min(serializer)]
+        return is_list_serializer(serializer)
 
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         bodies = super()._get_response_bodies(direction)
+        for code, body in bodies.items():
+            if code == "204" or not body["description"]:
+                body["description"] = self.get_answer_description(code)
         found = errors.refusals(
             self.documented,
             takes_body=self.method in ("POST", "PATCH"),
@@ -185,6 +220,15 @@ class ResourceSchema(Schema):
             return {"page": {"total": 1, "page": 1, "limit": 20, "has_more": False}, "data": [entity]}
         return entity
 
+    def get_answer_description(self, code: str) -> str:
+        if self.action in ("query", "list"):
+            return f"A page of {nouns(self.path)}."
+        if self.answers_array and self._is_list_view():
+            return f"{nouns(self.path).capitalize()}, the newest first."
+        if self.action in ("create", "retrieve", "partial_update"):
+            return f"The {noun(self.path)} as it is now."
+        return super().get_answer_description(code)
+
     def get_override_parameters(self) -> list[Any]:
         parameters = super().get_override_parameters()
         if self.action == "list":
@@ -197,6 +241,8 @@ class ResourceSchema(Schema):
         parameters = super()._resolve_path_parameters(variables)  # type: ignore[no-untyped-call]
         for parameter in parameters:
             name = parameter["name"]
+            if parameter["schema"].get("type") == "integer":
+                parameter["schema"]["minimum"] = 0
             if name == "id":
                 parameter["description"] = f"Id of the {noun(self.path)}."
             elif name.endswith("_id"):

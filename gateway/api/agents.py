@@ -14,7 +14,7 @@ from gateway import commands, operators
 from gateway.api.examples import CONNECTED_AGENTS
 from gateway.api.filters import LOGS
 from gateway.models import AgentLog, Connection
-from rest.fields import NumberField, ObjectField
+from rest.fields import AnyJsonField, NumberField, ObjectField
 from rest.openapi.queries import query_body
 from rest.pages import page_result
 from rest.serializers import NoBody, PageInfoSerializer, RequestSerializer
@@ -56,7 +56,7 @@ class CommandRequest(RequestSerializer):
 class CommandAnswerSerializer(serializers.Serializer[Any]):
     command_id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=ANSWER_STATUSES)
-    result = serializers.JSONField(allow_null=True)
+    result = AnyJsonField(read_only=True)
 
 
 class ConnectedAgentViewSet(AgentViewSet):

@@ -55,11 +55,27 @@ _BUILD: Final[dict[str, Any]] = {
     "git_commit": "73cd1bb2b286ad7376f6515876d33e7fec738185",
     "git_branch": "main",
 }
-HEALTH: Final = Documentation(
-    actions={
-        "get": Documented(answer={"status": "healthy", "database": True, "connections": 12, "timestamp": _AT})
-    }
-)
+_HEALTHY: Final[dict[str, Any]] = {"status": "healthy", "database": True, "connections": 12, "timestamp": _AT}
+HEALTHY: Final = {
+    "In short": _HEALTHY,
+    "With details": {
+        **_HEALTHY,
+        "database_pool": {
+            "active_connections": 2,
+            "idle_connections": 3,
+            "max_connections": 16,
+            "waiting_connections": 0,
+        },
+        "services": [
+            {"name": name, "status": "healthy", "last_check": _AT, "response_time": 1}
+            for name in ("database", "gateway", "scheduler")
+        ],
+        "resources": _RESOURCES,
+    },
+}
+UNHEALTHY: Final = {
+    "The database is away": {"status": "unhealthy", "database": False, "connections": 0, "timestamp": _AT}
+}
 CONNECTED_AGENTS: Final = Documentation(
     entity=AGENTS.entity,
     actions={

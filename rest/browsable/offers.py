@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from rest.browsable.routes import Route, routes
 from rest.openapi.documentation import EMPTY, Documentation
-from rest.openapi.naming import summary
+from rest.openapi.naming import summary, without_marks
 
 # The other spellings of what the page offers anyway.
 _TWINS: Final = frozenset({"create", "update"})
@@ -126,7 +126,7 @@ def _offer(route: Route, method: str, values: Mapping[str, Any], entity: Any) ->
     return Offer(
         method=method,
         url=route.url(values),
-        summary=summary(f"/{route.template}", action, getattr(route.view_class, action)),
+        summary=without_marks(summary(f"/{route.template}", action, getattr(route.view_class, action))),
         bodies={title: json.dumps(body, indent=2, ensure_ascii=False) for title, body in bodies.items()},
         fields=tuple(_fields(reader)) if reader is not None else (),
         documentation=reverse("docs") + route.anchor(method),

@@ -17,9 +17,9 @@ from rest.browsable.offers import links_at, offers_at
 from rest.browsable.routes import ROOT, Route, route_of
 from rest.browsable.tables import table_of
 from rest.openapi.documentation import EMPTY
-from rest.openapi.naming import noun, nouns, sentences, summary
+from rest.openapi.naming import noun, nouns, sentences, summary, without_marks
 
-_SHOWN_HEADERS = ("Allow", "Content-Type", "Idempotent-Replayed", "Retry-After", "X-Total-Count")
+_SHOWN_HEADERS = ("Allow", "Idempotent-Replayed", "Retry-After", "X-Total-Count")
 
 
 class BrowsableRenderer(BrowsableAPIRenderer):
@@ -40,6 +40,7 @@ class BrowsableRenderer(BrowsableAPIRenderer):
             "name": _title(route, view),
             "description": _description(route, view),
             "crumbs": list(_crumbs(request)),
+            "text": plain if isinstance(plain, str) else None,
             "answer": json_html(
                 plain, resource=_resource(route, view), base=request.build_absolute_uri(f"/{ROOT}/")
             ),
@@ -49,9 +50,7 @@ class BrowsableRenderer(BrowsableAPIRenderer):
             "asks_for_login": not request.user.is_authenticated and bool(view.get_authenticators()),
         }
         if route is not None and request.method == "GET" and (is_dead_end or not is_refusal):
-            entity = None if is_refusal else plain
-            context["offers"] = list(offers_at(route, view, request, entity))
-            context["links"] = list(links_at(route, view, request, entity))
+            context |= _ways_on(route, view, request, None if is_refusal else plain)
         is_list = getattr(view, "action", None) == "list"
         if is_list:
             context |= {"panel": panel_of(view.table, request.query_params), "limits": LIMITS}
@@ -67,6 +66,21 @@ class BrowsableRenderer(BrowsableAPIRenderer):
         return context
 
 
+def _ways_on(route: Route, view: Any, request: Any, shown: Any) -> dict[str, Any]:
+    """Return what leads on from a page: other formats, links, and forms unless it is the root."""
+    formats = []
+    for renderer in view.renderer_classes if shown is not None else ():
+        if not issubclass(renderer, BrowsableAPIRenderer):
+            params = request.query_params.copy()
+            params["format"] = renderer.format
+            formats.append((renderer.format, f"?{params.urlencode()}"))
+    return {
+        "formats": formats,
+        "links": list(links_at(route, view, request, shown)) if shown is not None else [],
+        "offers": list(offers_at(route, view, request, shown)) if route.template != ROOT else [],
+    }
+
+
 def _route(request: Any) -> Route | None:
     return route_of(request.resolver_match.route) if request.resolver_match else None
 
@@ -79,6 +93,8 @@ def _action(route: Route, view: Any) -> str:
 def _title(route: Route | None, view: Any) -> str:
     if route is None:
         return "Not found"
+    if route.template == ROOT:
+        return "Hetuflow API"
     path = f"/{route.template}"
     match _action(route, view):
         case "list":
@@ -86,7 +102,7 @@ def _title(route: Route | None, view: Any) -> str:
         case "retrieve" | "partial_update" | "destroy":
             return f"{noun(path).capitalize()} {view.kwargs['pk']}"
     action = _action(route, view)
-    return summary(path, action, getattr(view, action))
+    return without_marks(summary(path, action, getattr(view, action)))
 
 
 def _description(route: Route | None, view: Any) -> str:
@@ -96,7 +112,7 @@ def _description(route: Route | None, view: Any) -> str:
     if action == "list":
         return sentences(type(view))[0]
     more = sentences(getattr(view, action))[1:]
-    return " ".join([*more, getattr(view, "documentation", EMPTY).of(action).notes]).strip()
+    return without_marks(" ".join([*more, getattr(view, "documentation", EMPTY).of(action).notes]).strip())
 
 
 def _resource(route: Route | None, view: Any) -> str:

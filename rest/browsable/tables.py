@@ -8,7 +8,7 @@ from django.http import QueryDict
 
 from rest.browsable.links import target_of
 
-MAX_CHARS: Final = 80
+MAX_CHARS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)

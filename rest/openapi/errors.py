@@ -55,7 +55,12 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "403": Refusal(
         "Forbidden",
         "Authenticated, but not allowed to do this; of a session also without its CSRF token.",
-        {"Not allowed": body("permission_denied", "You do not have permission to perform this action.")},
+        {
+            "Not allowed": body(
+                "permission_denied",
+                "This needs the role operator in namespace default, and of a token the scope operate.",
+            )
+        },
     ),
     "404": Refusal(
         "NotFound",
@@ -80,6 +85,19 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
                 "unsupported_media_type",
                 'Unsupported media type "application/x-www-form-urlencoded" in request.',
             )
+        },
+    ),
+    "429": Refusal(
+        "TooManyRequests",
+        "The caller did this too often; `Retry-After` says when to try again.",
+        {"Too often": body("throttled", "Request was throttled. Expected available in 3 seconds.")},
+        {
+            "Retry-After": {
+                "description": "Seconds.",
+                "required": True,
+                "schema": {"type": "integer", "minimum": 0},
+                "example": 3,
+            }
         },
     ),
     "503": Refusal(
@@ -111,7 +129,7 @@ def refusals(
     negotiates: bool,
 ) -> dict[str, Refusal]:
     """Return the refusals that an operation can answer, by status."""
-    codes = ["401", "403", "503"]
+    codes = ["401", "403", "429", "503"]
     if has_path:
         codes.append("404")
     if negotiates:

@@ -61,3 +61,8 @@ def summary(path: str, action: str, method: Any) -> str:
 def sentences(method: Any) -> list[str]:
     """Return the paragraphs of a view method's docstring."""
     return (inspect.getdoc(method) or "").split("\n\n")
+
+
+def without_marks(text: str) -> str:
+    """Return Markdown of a line as plain text."""
+    return text.replace("`", "")

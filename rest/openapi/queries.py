@@ -66,8 +66,8 @@ class QueryBodyExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped
         return {
             "type": "object",
             "properties": {
-                "filter": refer(f"{body.resource}Filter", _filter(body.table, registry), registry),
-                "page": refer(f"{body.resource}PageRequest", _page(body.table), registry),
+                "filter": _nullable(refer(f"{body.resource}Filter", _filter(body.table, registry), registry)),
+                "page": _nullable(refer(f"{body.resource}PageRequest", _object(_page(body.table)), registry)),
             },
             "additionalProperties": False,
         }
@@ -75,8 +75,9 @@ class QueryBodyExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped
 
 def list_parameters(table: QueryTable, registry: Any) -> Iterator[OpenApiParameter]:
     """Yield the parameters of a GET list, which say what the body of a query says."""
-    for name, schema in _page(table)["properties"].items():
+    for name, schema in _page(table).items():
         if name != "order_bys":
+            schema["type"] = "integer"
             yield OpenApiParameter(name, schema, description=schema.pop("description"))
     keys = ", ".join(f"`{key}`" for key in table.sort_keys)
     key = _order_key(table)
@@ -159,6 +160,7 @@ def _nullable(schema: Schema) -> Schema:
 
 
 def _page(table: QueryTable) -> Schema:
+    """Return what may be said of paging, by name."""
     keys = ", ".join(f"`{key}`" for key in table.sort_keys)
     order_key = {"type": "string", "pattern": f"^{_order_key(table)}$"}
     properties = {
@@ -189,7 +191,7 @@ def _page(table: QueryTable) -> Schema:
             "description": f"Keys, descending with `-`: {keys}. Without them the newest come first.",
         },
     }
-    return _object(properties)
+    return {name: {**about, "type": [about["type"], "null"]} for name, about in properties.items()}
 
 
 def _order_key(table: QueryTable) -> str:

@@ -82,7 +82,7 @@ TASK: Final[dict[str, Any]] = {
 }
 _NAME_TAKEN: Final = Conflict(
     "the namespace has another job of that name",
-    "The namespace 'default' already has a job named 'nightly-backup'.",
+    "A job 'nightly-backup' exists already in namespace 'default'.",
 )
 DISABLED: Final = Conflict(
     "the job is disabled, and `force` is not given",

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -15,12 +16,20 @@ from rest_framework.response import Response
 
 from agents.models import Agent
 from agents.protocol.messages import AttemptMetrics
+from rest.browsable.renderer import BrowsableRenderer
 from rest.fields import AnyJsonField, IdField, NumberField, TextField, WholeNumberField
 from rest.permissions import authority_for, seen
 from rest.serializers import NoBody, RequestSerializer
 from rest.views import Json, ResourceViewSet
 from scheduling.api import filters, task_examples
-from scheduling.api.logs import JSONLinesRenderer, PlainTextRenderer, log_response, read_log_request
+from scheduling.api.logs import (
+    DEFAULT_LIMIT_BYTES,
+    MAX_LIMIT_BYTES,
+    JSONLinesRenderer,
+    PlainTextRenderer,
+    log_response,
+    read_log_request,
+)
 from scheduling.api.views import ANY_AGENT, ANY_TASK, known
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
@@ -242,23 +251,52 @@ class InstanceLogsViewSet(TaskInstanceViewSet):
 
     needs: ClassVar[Mapping[str, str]] = {"logs": "scheduling.view_taskinstance"}
     agent_actions = frozenset({"logs"})
-    renderer_classes = [JSONLinesRenderer, PlainTextRenderer, JSONRenderer]
+    renderer_classes = [JSONLinesRenderer, PlainTextRenderer, JSONRenderer, BrowsableRenderer]
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("stream", str, enum=["stdout", "stderr"]),
-            OpenApiParameter("offset", int, description="The first byte; 0 where absent."),
-            OpenApiParameter("limit", int, description="At most so many bytes; 1 MiB where absent."),
+            OpenApiParameter(
+                "stream",
+                str,
+                enum=["stdout", "stderr"],
+                description="One of the two; both as they arrived where absent.",
+            ),
+            OpenApiParameter(
+                "offset",
+                {"type": "integer", "minimum": 0, "maximum": 2**53, "default": 0},
+                description="The first byte.",
+            ),
+            OpenApiParameter(
+                "limit",
+                {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": MAX_LIMIT_BYTES,
+                    "default": DEFAULT_LIMIT_BYTES,
+                },
+                description="At most so many bytes.",
+            ),
             OpenApiParameter("follow", bool, description="Go on until the attempt ends."),
         ],
-        responses={(200, "application/x-ndjson"): OpenApiTypes.STR, (200, "text/plain"): OpenApiTypes.STR},
+        responses={
+            (200, media_type): OpenApiResponse(
+                OpenApiTypes.STR,
+                description="The output, as printed or as JSON lines.",
+                examples=[OpenApiExample("Output", value=text, media_type=media_type)],
+            )
+            for media_type, text in task_examples.OUTPUT.items()
+        },
     )
     def logs(self, request: Request, pk: str) -> HttpResponseBase:
         """Read what the attempt printed: `text/plain` when asked for, else JSON lines."""
         wanted = read_log_request(request.query_params)
         instance = self.get_queryset().get(pk=pk)
         renderer = request.accepted_renderer
-        return log_response(instance, wanted, as_text=isinstance(renderer, PlainTextRenderer))
+        is_page = isinstance(renderer, BrowsableRenderer)
+        answer = log_response(instance, wanted, as_text=is_page or isinstance(renderer, PlainTextRenderer))
+        if is_page and isinstance(answer, HttpResponse):
+            return Response(answer.content.decode(errors="replace"))
+        return answer
 
 
 def _id(pk: str) -> Any:

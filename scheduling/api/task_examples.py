@@ -89,6 +89,15 @@ TASKS: Final = Documentation(
 )
 
 
+OUTPUT: Final = {
+    "application/x-ndjson": (
+        '{"seq": 1, "stream": "stdout", "offset": 0, '
+        '"at": "2026-03-02T12:00:01.250000Z", "text": "dumped 42 tables\\n"}\n'
+    ),
+    "text/plain": "dumped 42 tables\n",
+}
+
+
 def _live(action: str) -> dict[str, Conflict]:
     return state_conflict(
         "it has ended",
@@ -121,8 +130,8 @@ INSTANCES: Final = Documentation(
                 allowed="pending, waiting_retry",
             ),
             notes=(
-                "For agents that speak HTTP only, and for operators. Nobody renews its lease: it lasts as long "
-                "as the command's timeout and a minute, and then the attempt is `lost`."
+                "For agents that speak HTTP only, and for operators. Nobody renews its lease: it lasts as "
+                "long as the command's timeout and a minute, and then the attempt is `lost`."
             ),
         ),
         "partial_update": Documented(

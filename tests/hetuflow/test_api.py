@@ -115,7 +115,7 @@ def test_a_session_needs_a_csrf_token(user):
     assert Echo.as_view()(request).status_code == 403
 
 
-@pytest.mark.parametrize("path", ["/api", "/api/", "/api/v1", "/api/v1/nothing", "/api/v1/nothing/at/all/"])
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/v1/", "/api/v1/nothing", "/api/v1/nothing/at/all/"])
 @pytest.mark.parametrize("method", ["get", "post", "put", "delete", "patch"])
 def test_an_unknown_path_below_api_is_a_404_in_the_shape_of_all_errors(client, path, method):
     response = getattr(client, method)(path)
