@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.utils.translation import gettext_lazy as _
@@ -53,7 +54,28 @@ class BearerTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
         return {
             "type": "http",
             "scheme": "bearer",
-            "description": "A token of `manage.py api_token USER`.",
+            "description": (
+                "A person's API token, which the admin, `POST /api/v1/tokens` or `manage.py api_token` makes."
+            ),
+        }
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describes browser sessions in the OpenAPI document."""
+
+    target_class = "rest_framework.authentication.SessionAuthentication"
+    name = "cookieAuth"
+    priority = 1
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": settings.SESSION_COOKIE_NAME,
+            "description": (
+                "The session of whoever is logged in to the admin. "
+                "Requests that write also need the CSRF token, in the header `X-CSRFToken`."
+            ),
         }
 
 
@@ -64,7 +86,11 @@ class AgentTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyp
     name = "agentToken"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "description": "The token of an agent."}
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An agent's own token, for what is its own.",
+        }
 
 
 def exception_handler(exc: Exception, context: Any) -> Response | None:

@@ -15,14 +15,14 @@ from rest.idempotency import HEADER, REPLAYED_HEADER, takes_key
 from rest.openapi import errors, fields  # noqa: F401 (describes fields)
 from rest.openapi.documentation import EMPTY, Documentation, Documented
 from rest.openapi.enums import enum_ref
-from rest.openapi.naming import noun, nouns, operation_id, sentences, summary, tag
+from rest.openapi.naming import noun, nouns, operation_id, sentences, singular, summary, tag, words
 from rest.openapi.queries import list_parameters, query_body
 from rest.pages import MAX_ARRAY, TOTAL_HEADER
 from rest.serializers import ErrorResponseSerializer, NoBody, PageInfoSerializer, RequestSerializer
 
 _OTHER_SPELLINGS: Final = {
-    "post": "Another spelling of `POST {path}/create`.",
-    "patch": "Another spelling of `POST {path}/update`.",
+    ("create", "POST"): "Also as `POST {path}/create`.",
+    ("partial_update", "PATCH"): "Also as `POST {path}/update`.",
 }
 _KEY: Final = OpenApiParameter(
     HEADER,
@@ -71,7 +71,7 @@ class Schema(AutoSchema):
         return self.documentation.of(self.action)
 
     def get_operation_id(self) -> str:
-        return operation_id(self.path, self.method)
+        return operation_id(self.path, self.method, self.action)
 
     def get_tags(self) -> list[str]:
         return [tag(self.path)]
@@ -146,6 +146,7 @@ class Schema(AutoSchema):
             takes_parameters=any(parameter["in"] == "query" for parameter in self._get_parameters()),
             takes_key=takes_key(self.method_itself),
             has_path="{" in self.path,
+            needs_permission=hasattr(self.view, "needed_permission"),
             negotiates=type(self.view.get_content_negotiator()) is DefaultContentNegotiation,
         )
         error_schema = self.resolve_serializer(ErrorResponseSerializer, "response").ref
@@ -190,8 +191,8 @@ class ResourceSchema(Schema):
         found = super()._sentences()
         if self.answers_array and self._is_list_view():
             found.append(f"The newest first, at most {MAX_ARRAY:,}.")
-        spelling = _OTHER_SPELLINGS.get(operation_id(self.path, self.method).rsplit("_", 1)[-1])
-        if spelling:
+        spelling = _OTHER_SPELLINGS.get((self.action, self.method))
+        if spelling and not self.path.endswith(("/create", "/update")):
             found.append(spelling.format(path=self.path))
         return found
 
@@ -222,11 +223,11 @@ class ResourceSchema(Schema):
 
     def get_answer_description(self, code: str) -> str:
         if self.action in ("query", "list"):
-            return f"A page of {nouns(self.path)}."
+            return f"A page of {nouns(self.path, self.action)}."
         if self.answers_array and self._is_list_view():
-            return f"{nouns(self.path).capitalize()}, the newest first."
+            return f"{nouns(self.path, self.action).capitalize()}, the newest first."
         if self.action in ("create", "retrieve", "partial_update"):
-            return f"The {noun(self.path)} as it is now."
+            return f"The {noun(self.path, self.action)} as it is now."
         return super().get_answer_description(code)
 
     def get_override_parameters(self) -> list[Any]:
@@ -244,7 +245,8 @@ class ResourceSchema(Schema):
             if parameter["schema"].get("type") == "integer":
                 parameter["schema"]["minimum"] = 0
             if name == "id":
-                parameter["description"] = f"Id of the {noun(self.path)}."
+                before = self.path.partition("/{id}")[0].rsplit("/", 1)[-1]
+                parameter["description"] = f"Id of the {words(singular(before))}."
             elif name.endswith("_id"):
                 parameter["description"] = f"Id of the {name.removesuffix('_id')}."
             elif name in self.view.table.fields:

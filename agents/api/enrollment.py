@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 from django.conf import settings
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import exceptions, serializers
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 from access.callers import address_of
 from access.throttling import Rate
 from agents import enrollment
+from agents.api import token_examples
 from agents.api.serializers import CreatedAgentSerializer
 from agents.clock import database_now
 from agents.errors import TokenRefused
@@ -25,7 +26,7 @@ from rest.fields import IdField, NameField, StringMapField, TextField, WholeNumb
 from rest.idempotency import idempotent
 from rest.kinds import INSTANT, INTEGER, TEXT, UUID
 from rest.querying import QueryTable
-from rest.serializers import ErrorResponseSerializer, RequestSerializer
+from rest.serializers import RequestSerializer
 from rest.views import ResourceViewSet
 
 # Nobody guesses 256 bits; this keeps the database from those who try all the same.
@@ -107,6 +108,7 @@ class EnrollmentTokenViewSet(ResourceViewSet):
     """Secrets that let one machine in, once."""
 
     resource = "agents.enrollmenttoken"
+    documentation = token_examples.ENROLLMENT_TOKENS
     table = ENROLLMENT_TOKENS
     entity_serializer = EnrollmentTokenSerializer
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {"create": EnrollmentTokenRequest}
@@ -159,6 +161,7 @@ class EnrollmentTokenViewSet(ResourceViewSet):
 class EnrollView(APIView):
     """Where new machines come; open to all, because the token in the body says who may."""
 
+    documentation = token_examples.ENROLL
     authentication_classes: Sequence[Any] = ()
     permission_classes: Sequence[Any] = (AllowAny,)
 
@@ -166,22 +169,7 @@ class EnrollView(APIView):
         """Let a refused token be a 401; without a class that authenticates, DRF would answer 403."""
         return 'Bearer realm="hetuflow"'
 
-    @extend_schema(
-        operation_id="agents_enroll_post",
-        tags=["agents"],
-        auth=[],
-        request=EnrollRequest,
-        responses={
-            201: CreatedAgentSerializer,
-            400: OpenApiResponse(ErrorResponseSerializer, description="The request is not valid."),
-            401: OpenApiResponse(ErrorResponseSerializer, description="The token is not valid, whyever."),
-            409: OpenApiResponse(
-                ErrorResponseSerializer,
-                description="The name or id is taken, or the token is for another agent; it stays valid.",
-            ),
-            429: OpenApiResponse(ErrorResponseSerializer, description="Too many requests."),
-        },
-    )
+    @extend_schema(auth=[], request=EnrollRequest, responses={201: CreatedAgentSerializer})
     def post(self, request: Request) -> Response:
         """Exchange an enrolment token for an agent and its token; both are good from now on."""
         ENROLLING.take(address_of(request))

@@ -14,7 +14,7 @@ from rest.serializers import RequestSerializer
 HEARTBEAT_STATUSES: Final = tuple(status.value for status in CONNECTED_STATUSES)
 
 
-class CapabilitiesSerializer(serializers.Serializer[Any]):
+class AgentCapabilitiesSerializer(serializers.Serializer[Any]):
     max_concurrent_tasks = serializers.IntegerField()
     commands = serializers.ListField(child=serializers.CharField())
     metadata = serializers.DictField()
@@ -23,7 +23,7 @@ class CapabilitiesSerializer(serializers.Serializer[Any]):
         return {"max_concurrent_tasks": 0, "commands": [], "metadata": {}, **instance}
 
 
-class StatisticsSerializer(serializers.Serializer[Any]):
+class AgentStatisticsSerializer(serializers.Serializer[Any]):
     success_tasks = serializers.IntegerField()
     failure_tasks = serializers.IntegerField()
     total_tasks = serializers.IntegerField()
@@ -34,8 +34,8 @@ class StatisticsSerializer(serializers.Serializer[Any]):
 
 class AgentSerializer(serializers.ModelSerializer[Agent]):
     labels = serializers.DictField(child=serializers.CharField(), read_only=True)
-    capabilities = CapabilitiesSerializer(read_only=True)
-    statistics = StatisticsSerializer(read_only=True)
+    capabilities = AgentCapabilitiesSerializer(read_only=True)
+    statistics = AgentStatisticsSerializer(read_only=True)
 
     class Meta:
         model = Agent
@@ -71,7 +71,7 @@ class CreatedAgentSerializer(AgentSerializer):
         read_only_fields = fields
 
 
-class CapabilitiesRequest(RequestSerializer):
+class AgentCapabilitiesRequest(RequestSerializer):
     max_concurrent_tasks = Whole(required=False, min_value=1, max_value=10_000)
     commands = serializers.ListField(
         child=serializers.ChoiceField(choices=COMMAND_KINDS), required=False, max_length=64
@@ -86,7 +86,7 @@ class AgentUpdateRequest(RequestSerializer):
     description = TextField(required=False, allow_blank=True)
     address = TextField(required=False, allow_blank=True, max_length=255)
     labels = StringMapField(required=False)
-    capabilities = CapabilitiesRequest(required=False)
+    capabilities = AgentCapabilitiesRequest(required=False)
     enabled = FlagField(required=False)
 
 
@@ -109,7 +109,7 @@ class AgentMetricsRequest(RequestSerializer):
     avg_execution_time = NumberField(required=False, allow_null=True, min_value=0, max_value=1e9)
 
 
-class HeartbeatRequest(RequestSerializer):
+class AgentHeartbeatRequest(RequestSerializer):
     status = serializers.ChoiceField(choices=HEARTBEAT_STATUSES, required=False)
     metrics = AgentMetricsRequest(required=False)
     running_tasks = Whole(required=False)

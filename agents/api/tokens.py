@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from agents import tokens
+from agents.api import token_examples
 from agents.clock import database_now
 from agents.models import Agent, AgentToken, TokenState
 from rest.fields import InstantField, NameField, WholeNumberField, refuse
@@ -92,6 +93,7 @@ class AgentTokenViewSet(ResourceViewSet):
         "revoke": "agents.change_agenttoken",
     }
     agent_actions = frozenset({"rotate"})
+    documentation = token_examples.AGENT_TOKENS
     table = TOKENS
     entity_serializer = AgentTokenSerializer
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {

@@ -12,11 +12,11 @@ from rest_framework.response import Response
 from agents import services, tokens
 from agents.api import examples, filters
 from agents.api.serializers import (
+    AgentHeartbeatRequest,
     AgentRequest,
     AgentSerializer,
     AgentUpdateRequest,
     CreatedAgentSerializer,
-    HeartbeatRequest,
 )
 from agents.clock import database_now
 from agents.models import CONNECTED_STATUSES, Agent
@@ -41,7 +41,7 @@ class AgentViewSet(ResourceViewSet):
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {
         "create": AgentRequest,
         "partial_update": AgentUpdateRequest,
-        "heartbeat": HeartbeatRequest,
+        "heartbeat": AgentHeartbeatRequest,
     }
 
     def rows(self) -> QuerySet[Agent]:

@@ -47,13 +47,13 @@ class AgentStatusSerializer(serializers.Serializer[Any]):
     metrics = AgentMetricsSerializer()
 
 
-class CommandRequest(RequestSerializer):
+class AgentCommandRequest(RequestSerializer):
     command = serializers.ChoiceField(choices=commands.COMMANDS)
     parameters = ObjectField(required=False, default=dict)
     timeout_secs = NumberField(required=False, default=10, min_value=0.1, max_value=MAX_WAIT_SECS)
 
 
-class CommandAnswerSerializer(serializers.Serializer[Any]):
+class AgentCommandAnswerSerializer(serializers.Serializer[Any]):
     command_id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=ANSWER_STATUSES)
     result = AnyJsonField(read_only=True)
@@ -72,7 +72,7 @@ class ConnectedAgentViewSet(AgentViewSet):
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {
         **AgentViewSet.request_serializers,
         "status": NoBody,
-        "commands": CommandRequest,
+        "commands": AgentCommandRequest,
     }
 
     def perform_update(self, entity: Agent, data: dict[str, Any]) -> Agent:
@@ -104,7 +104,7 @@ class ConnectedAgentViewSet(AgentViewSet):
         lines = AgentLog.objects.filter(agent=agent)
         return Response(page_result(lines, query, lambda rows: [_line(row) for row in rows]))
 
-    @extend_schema(responses=CommandAnswerSerializer)
+    @extend_schema(responses=AgentCommandAnswerSerializer)
     def commands(self, request: Request, pk: str) -> Response:
         """Send a command to the connected agent and wait for its answer."""
         agent = self.get_queryset().get(pk=pk)

@@ -24,7 +24,7 @@ from rest.views import Json, ResourceViewSet
 BROADCAST_KINDS = ("command",)
 
 
-class ConnectionSerializer(serializers.Serializer[Any]):
+class ConnectionInfoSerializer(serializers.Serializer[Any]):
     agent_id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=AgentStatus.choices, source="agent.status")
     connected_at = serializers.DateTimeField()
@@ -49,15 +49,15 @@ class StatsSerializer(serializers.Serializer[Any]):
     total_messages_received = serializers.IntegerField()
 
 
-class ServerStatsSerializer(StatsSerializer):
+class ServerConnectionStatsSerializer(StatsSerializer):
     server_id = serializers.UUIDField()
 
 
 class ConnectionStatsSerializer(StatsSerializer):
-    details = ServerStatsSerializer(many=True, required=False)
+    details = ServerConnectionStatsSerializer(many=True, required=False)
 
 
-class StatsRequest(RequestSerializer):
+class ConnectionStatsRequest(RequestSerializer):
     include_details = FlagField(required=False)
 
 
@@ -92,9 +92,9 @@ class ConnectionViewSet(ResourceViewSet):
     }
     table = CONNECTIONS
     documentation = examples.CONNECTIONS
-    entity_serializer = ConnectionSerializer
+    entity_serializer = ConnectionInfoSerializer
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {
-        "stats": StatsRequest,
+        "stats": ConnectionStatsRequest,
         "broadcast": BroadcastRequest,
     }
 
@@ -102,7 +102,7 @@ class ConnectionViewSet(ResourceViewSet):
         return statistics.connections_with_age().select_related("agent")
 
     def represent_many(self, entities: Sequence[Connection]) -> Json:
-        return [*ConnectionSerializer(entities, many=True).data]
+        return [*ConnectionInfoSerializer(entities, many=True).data]
 
     @extend_schema(responses=ConnectionStatsSerializer)
     def stats(self, request: Request) -> Response:

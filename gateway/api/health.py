@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 from gateway import system
 from gateway.api import examples
 from gateway.api.system import (
-    PoolStatusSerializer,
+    DatabasePoolStatusSerializer,
     ResourceUsageSerializer,
     ServiceStatusSerializer,
 )
@@ -76,7 +76,7 @@ class HealthSerializer(serializers.Serializer[Any]):
     database = serializers.BooleanField()
     connections = serializers.IntegerField()
     timestamp = serializers.DateTimeField()
-    database_pool = PoolStatusSerializer(required=False, help_text="With details.")
+    database_pool = DatabasePoolStatusSerializer(required=False, help_text="With details.")
     services = ServiceStatusSerializer(many=True, required=False, help_text="With details.")
     resources = ResourceUsageSerializer(required=False, help_text="With details.")
 

@@ -27,7 +27,7 @@ from rest.serializers import RequestSerializer
 MAX_RANGE_MINUTES = 10 * 366 * 24 * 60
 
 
-class NetworkSerializer(serializers.Serializer[Any]):
+class NetworkIOSerializer(serializers.Serializer[Any]):
     bytes_received = serializers.IntegerField()
     bytes_sent = serializers.IntegerField()
     packets_received = serializers.IntegerField()
@@ -38,10 +38,10 @@ class ResourceUsageSerializer(serializers.Serializer[Any]):
     cpu_usage = serializers.FloatField(help_text="Percent of all processors.")
     memory_usage = serializers.FloatField(help_text="Percent.")
     disk_usage = serializers.FloatField(help_text="Percent of the disk with the data folder.")
-    network_io = NetworkSerializer(allow_null=True, help_text="Since the machine started.")
+    network_io = NetworkIOSerializer(allow_null=True, help_text="Since the machine started.")
 
 
-class PoolStatusSerializer(serializers.Serializer[Any]):
+class DatabasePoolStatusSerializer(serializers.Serializer[Any]):
     active_connections = serializers.IntegerField()
     idle_connections = serializers.IntegerField()
     max_connections = serializers.IntegerField()
@@ -95,7 +95,7 @@ class SystemMetricsSerializer(serializers.Serializer[Any]):
     application = ApplicationMetricsSerializer(required=False, help_text="With details.")
 
 
-class EnvironmentSerializer(serializers.Serializer[Any]):
+class EnvironmentInfoSerializer(serializers.Serializer[Any]):
     os = serializers.CharField()
     architecture = serializers.CharField()
     python_version = serializers.CharField()
@@ -103,7 +103,7 @@ class EnvironmentSerializer(serializers.Serializer[Any]):
     hostname = serializers.CharField()
 
 
-class ConfigSerializer(serializers.Serializer[Any]):
+class ConfigInfoSerializer(serializers.Serializer[Any]):
     database_type = serializers.CharField()
     websocket_port = serializers.IntegerField(help_text="Where this request arrived.")
     http_port = serializers.IntegerField(help_text="Where this request arrived.")
@@ -128,8 +128,8 @@ class SystemInfoSerializer(serializers.Serializer[Any]):
     resources = ResourceUsageSerializer()
     database = DatabaseMetricsSerializer()
     application = ApplicationMetricsSerializer()
-    environment = EnvironmentSerializer(required=False, help_text="When asked for.")
-    config = ConfigSerializer(required=False, help_text="When asked for.")
+    environment = EnvironmentInfoSerializer(required=False, help_text="When asked for.")
+    config = ConfigInfoSerializer(required=False, help_text="When asked for.")
 
 
 class SystemMetricsRequest(RequestSerializer):

@@ -1,45 +1,68 @@
-"""JSON as HTML in which ids lead to what they name."""
+"""What ids in answers lead to, and JSON as HTML in which they do."""
 
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from rest.browsable.routes import routes
+from rest.browsable.routes import ROOT, entry_route
 
 _INDENT: Final = "  "
 _ID: Final = re.compile(r"[0-9]{1,19}|[0-9a-fA-F-]{36}")
 
 
-def json_html(value: Any, *, resource: str, base: str) -> SafeString:
-    """Return JSON with links.
+@dataclass(frozen=True, slots=True)
+class Linker:
+    """Knows where ids lead: `own` is the path of the list whose entries are shown, or empty.
 
-    `resource` is what the `id` of the outermost objects is one of; addresses that begin with `base` lead on.
+    Addresses that begin with `base` lead on, too.
     """
-    return mark_safe("".join(_pieces(value, "", resource, base)))  # noqa: S308 (every piece is escaped)
+
+    own: str
+    base: str
+
+    def target(self, key: str, value: Any) -> str:
+        """Return the path of what a value names, empty where it names nothing."""
+        if isinstance(value, bool) or not isinstance(value, int | str) or not _ID.fullmatch(str(value)):
+            return ""
+        if key == "id":
+            return f"{self.own}/{value}" if self.own else ""
+        if not key.endswith("_id"):
+            return ""
+        entry = entry_route(f"{ROOT}/{key.removesuffix('_id').replace('_', '-')}s")
+        return entry.url({"pk": value}) if entry is not None and "GET" in entry.actions else ""
+
+    def within(self) -> "Linker":
+        """Return who links nested objects, which have ids of their own kind."""
+        return Linker(own="", base=self.base)
 
 
-def _pieces(value: Any, indent: str, resource: str, base: str) -> Iterable[str]:
+def json_html(value: Any, linker: Linker) -> SafeString:
+    """Return JSON with links."""
+    return mark_safe("".join(_pieces(value, "", linker)))  # noqa: S308 (every piece is escaped)
+
+
+def _pieces(value: Any, indent: str, linker: Linker) -> Iterable[str]:
     inner = indent + _INDENT
     if isinstance(value, dict) and value:
         yield "{"
         for number, (key, item) in enumerate(value.items()):
             yield f"{',' if number else ''}\n{inner}<b>{escape(json.dumps(key))}</b>: "
-            target = target_of(key, item, resource)
-            # Nested objects have ids of their own kind, unless they are the entries of a page.
-            below = resource if key == "data" else ""
-            yield from _linked(item, target) if target else _pieces(item, inner, below, base)
+            target = linker.target(key, item)
+            below = linker if key == "data" else linker.within()  # the entries of a page
+            yield from _linked(item, target) if target else _pieces(item, inner, below)
         yield f"\n{indent}}}"
     elif isinstance(value, list) and value:
         yield "["
         for number, item in enumerate(value):
             yield f"{',' if number else ''}\n{inner}"
-            yield from _pieces(item, inner, resource, base)
+            yield from _pieces(item, inner, linker)
         yield f"\n{indent}]"
-    elif isinstance(value, str) and value.startswith(base):
+    elif isinstance(value, str) and value.startswith(linker.base):
         yield from _linked(value, value)
     else:
         text = escape(json.dumps(value, ensure_ascii=False))
@@ -48,21 +71,3 @@ def _pieces(value: Any, indent: str, resource: str, base: str) -> Iterable[str]:
 
 def _linked(value: Any, target: str) -> Iterable[str]:
     yield f'<a href="{escape(target)}">{escape(json.dumps(value, ensure_ascii=False))}</a>'
-
-
-def target_of(key: str, value: Any, resource: str) -> str:
-    """Return the path of what a value names, empty where it names nothing."""
-    if isinstance(value, bool) or not isinstance(value, int | str) or not _ID.fullmatch(str(value)):
-        return ""
-    if key == "id":
-        named = resource
-    elif key.endswith("_id"):
-        named = key.removesuffix("_id").replace("_", "-") + "s"
-    else:
-        return ""
-    detail = (
-        route
-        for route in routes()
-        if route.resource == named and route.template.endswith("pk>") and "GET" in route.actions
-    )
-    return next((route.url({"pk": value}) for route in detail), "")

@@ -64,7 +64,7 @@ def offers_at(route: Route, view: Any, request: Request, entity: Any) -> Iterato
         (other, method)
         for other in routes()
         for method in other.actions
-        if method != "GET" and (end := other.below(route)) and "<" not in end and end not in _TWINS
+        if method != "GET" and (end := other.below(route)) and end not in _TWINS and not {*"</"} & {*end}
     ]
     for other, method in (*own, *below):
         if may(other, method, view.kwargs, request):
@@ -96,7 +96,7 @@ def may(route: Route, method: str, values: Mapping[str, Any], request: Request) 
 def _values_for(other: Route, route: Route, view: Any, entity: Any) -> Iterator[dict[str, Any]]:
     """Yield the parameters with which `other` says more about the page of `route`."""
     below = other.below(route)
-    if below and "<" not in below:
+    if below and not {*"</"} & {*below}:
         yield dict(view.kwargs)
     if len(other.parameters) != 1 or other.parameters == ("pk",):
         return

@@ -12,9 +12,9 @@ from rest_framework import status
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 
 from rest.browsable.filters import LIMITS, page_links, panel_of
-from rest.browsable.links import json_html
+from rest.browsable.links import Linker, json_html
 from rest.browsable.offers import links_at, offers_at
-from rest.browsable.routes import ROOT, Route, route_of
+from rest.browsable.routes import ROOT, Route, entry_route, route_of
 from rest.browsable.tables import table_of
 from rest.openapi.documentation import EMPTY
 from rest.openapi.naming import noun, nouns, sentences, summary, without_marks
@@ -29,6 +29,7 @@ class BrowsableRenderer(BrowsableAPIRenderer):
         view, request = renderer_context["view"], renderer_context["request"]
         response = renderer_context["response"]
         route = _route(request)
+        linker = _linker(route, view, request)
         plain = json.loads(JSONRenderer().render(data) or b"null")
         is_refusal = response.status_code >= status.HTTP_400_BAD_REQUEST
         is_dead_end = response.status_code == status.HTTP_405_METHOD_NOT_ALLOWED and request.method == "GET"
@@ -41,9 +42,7 @@ class BrowsableRenderer(BrowsableAPIRenderer):
             "description": _description(route, view),
             "crumbs": list(_crumbs(request)),
             "text": plain if isinstance(plain, str) else None,
-            "answer": json_html(
-                plain, resource=_resource(route, view), base=request.build_absolute_uri(f"/{ROOT}/")
-            ),
+            "answer": json_html(plain, linker),
             "is_refusal": is_refusal and not is_dead_end,
             "is_dead_end": is_dead_end,
             "errors": plain.get("errors", []) if is_refusal and isinstance(plain, dict) else [],
@@ -59,7 +58,7 @@ class BrowsableRenderer(BrowsableAPIRenderer):
         if route is not None and not is_refusal:
             context["table"] = table_of(
                 plain["data"] if isinstance(plain, dict) and isinstance(plain.get("data"), list) else plain,
-                resource=_resource(route, view),
+                linker=linker,
                 params=request.query_params,
                 sort_keys=view.table.sort_keys if is_list else (),
             )
@@ -95,13 +94,12 @@ def _title(route: Route | None, view: Any) -> str:
         return "Not found"
     if route.template == ROOT:
         return "Hetuflow API"
-    path = f"/{route.template}"
-    match _action(route, view):
+    path, action = f"/{route.template}", _action(route, view)
+    match action:
         case "list":
-            return nouns(path).capitalize()
+            return nouns(path, action).capitalize()
         case "retrieve" | "partial_update" | "destroy":
-            return f"{noun(path).capitalize()} {view.kwargs['pk']}"
-    action = _action(route, view)
+            return f"{noun(path, action).capitalize()} {view.kwargs['pk']}"
     return without_marks(summary(path, action, getattr(view, action)))
 
 
@@ -115,11 +113,16 @@ def _description(route: Route | None, view: Any) -> str:
     return without_marks(" ".join([*more, getattr(view, "documentation", EMPTY).of(action).notes]).strip())
 
 
-def _resource(route: Route | None, view: Any) -> str:
+def _linker(route: Route | None, view: Any, request: Any) -> Linker:
+    base = request.build_absolute_uri(f"/{ROOT}/")
     if route is None:
-        return ""
-    documented = getattr(view, "documentation", EMPTY).of(getattr(view, "action", None))
-    return documented.resource or route.resource
+        return Linker(own="", base=base)
+    action = _action(route, view)
+    resource = getattr(view, "documentation", EMPTY).of(action).resource
+    template = f"{ROOT}/{resource}" if resource else route.list_template(action)
+    entries = route_of(template)
+    has_pages = entries is not None and entry_route(template) is not None
+    return Linker(own=entries.url(view.kwargs) if entries and has_pages else "", base=base)
 
 
 def _crumbs(request: Any) -> Iterator[tuple[str, str]]:

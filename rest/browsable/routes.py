@@ -38,6 +38,14 @@ class Route:
         filled = _PARAMETER.sub(lambda found: str(values[found[2]]), self.template)
         return get_script_prefix() + filled
 
+    def list_template(self, action: str) -> str:
+        """Return the template of the list that what an action answers is one of."""
+        if action in ("list", "query", "create"):
+            return re.sub("/(query|create)$", "", self.template)
+        if action in ("retrieve", "partial_update", "destroy"):
+            return self.template.rpartition("/<")[0]
+        return f"{ROOT}/{self.resource}"
+
     def below(self, other: "Route") -> str:
         """Return what this route's template has beyond that of `other`, empty where it is not below it."""
         start = f"{other.template}/"
@@ -46,7 +54,7 @@ class Route:
     def anchor(self, method: str) -> str:
         """Return where the documentation describes an operation."""
         path = "/" + _PARAMETER.sub(lambda found: f"{{{found[2].replace('pk', 'id')}}}", self.template)
-        return f"#/{tag(path)}/{operation_id(path, method)}"
+        return f"#/{tag(path)}/{operation_id(path, method, self.actions[method])}"
 
 
 @cache
@@ -58,6 +66,15 @@ def routes() -> tuple[Route, ...]:
 def route_of(template: str) -> Route | None:
     """Return the route that a request was resolved to."""
     return next((route for route in routes() if route.template == template), None)
+
+
+def entry_route(list_template: str) -> Route | None:
+    """Return the route of one entry of a list, such as `api/v1/jobs/<int:pk>`."""
+    for route in routes():
+        end = route.template.removeprefix(f"{list_template}/")
+        if end != route.template and _PARAMETER.fullmatch(end):
+            return route
+    return None
 
 
 def _walk(patterns: Any, prefix: str) -> Iterator[Route]:

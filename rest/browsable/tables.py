@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from django.http import QueryDict
 
-from rest.browsable.links import target_of
+from rest.browsable.links import Linker
 
 MAX_CHARS: Final = 60
 
@@ -33,7 +33,7 @@ class Table:
 
 
 def table_of(
-    entries: Sequence[Any], *, resource: str, params: QueryDict, sort_keys: Collection[str]
+    entries: Sequence[Any], *, linker: Linker, params: QueryDict, sort_keys: Collection[str]
 ) -> Table | None:
     """Return entries as a table, None where they are not objects."""
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
@@ -43,7 +43,7 @@ def table_of(
     ]
     return Table(
         columns=tuple(_column(name, params, sort_keys) for name in names),
-        rows=tuple(tuple(_cell(name, entry, resource) for name in names) for entry in entries),
+        rows=tuple(tuple(_cell(name, entry, linker) for name in names) for entry in entries),
     )
 
 
@@ -58,10 +58,10 @@ def _column(name: str, params: QueryDict, sort_keys: Collection[str]) -> Column:
     return Column(name, f"?{wanted.urlencode()}", arrow)
 
 
-def _cell(name: str, entry: Mapping[str, Any], resource: str) -> Cell:
+def _cell(name: str, entry: Mapping[str, Any], linker: Linker) -> Cell:
     value = entry[name]
     if value is None:
         return Cell("", "")
     text = str(value).lower() if isinstance(value, bool) else str(value)
     short = text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]}…"
-    return Cell(short, target_of(name, value, resource))
+    return Cell(short, linker.target(name, value))

@@ -49,7 +49,10 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "401": Refusal(
         "Unauthorized",
         "Not authenticated.",
-        {"No token": body("not_authenticated", "Authentication credentials were not provided.")},
+        {
+            "No token": body("not_authenticated", "Authentication credentials were not provided."),
+            "A bad token": body("authentication_failed", "Incorrect authentication credentials."),
+        },
         _CHALLENGE,
     ),
     "403": Refusal(
@@ -127,9 +130,12 @@ def refusals(
     takes_key: bool,
     has_path: bool,
     negotiates: bool,
+    needs_permission: bool,
 ) -> dict[str, Refusal]:
     """Return the refusals that an operation can answer, by status."""
-    codes = ["401", "403", "429", "503"]
+    codes = ["401", "429", "503"]
+    if needs_permission:
+        codes.append("403")
     if has_path:
         codes.append("404")
     if negotiates:

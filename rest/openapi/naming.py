@@ -4,7 +4,7 @@ import inspect
 from typing import Any, Final
 
 SYSTEM_PATHS: Final = frozenset({"health", "metrics", "info", "system"})
-
+# The actions that every resource may have, with their lines and the verbs of both spellings.
 _SUMMARIES: Final = {
     "list": "List {nouns}",
     "query": "Query {nouns}",
@@ -13,19 +13,27 @@ _SUMMARIES: Final = {
     "partial_update": "Change {noun}",
     "destroy": "Delete {noun}",
 }
+_VERBS: Final = {
+    "list": "list",
+    "retrieve": "get",
+    "create": "post",
+    "partial_update": "patch",
+    "destroy": "delete",
+}
+SPELLED_OUT: Final = {"query": "query", "create": "create", "partial_update": "update"}
 
 
-def operation_id(path: str, method: str) -> str:
+def operation_id(path: str, method: str, action: str) -> str:
     """Return the name of an operation, such as jobs_create, tasks_by_status or system_info."""
     tokens = [token.replace("-", "_") for token in below_version(path)]
-    resource, below = tokens[0], tokens[1:]
-    words = [token for token in below if not token.startswith("{")]
-    if below and below[-1].startswith("{") and words:
-        words = ["by", *words]
-    elif not words and resource not in SYSTEM_PATHS:
-        is_one = bool(below)
-        words = ["get" if is_one else "list"] if method == "GET" else [method.lower()]
-    return "_".join([resource, *words])
+    literals = [token for token in tokens if not token.startswith("{")]
+    if SPELLED_OUT.get(action) == literals[-1]:
+        return "_".join(literals)
+    if action in _VERBS:
+        return "_".join([*literals, _VERBS[action]])
+    if tokens[-1].startswith("{"):
+        literals = [*literals, action] if method != "GET" else [literals[0], "by", *literals[1:]]
+    return "_".join(literals)
 
 
 def tag(path: str) -> str:
@@ -39,23 +47,36 @@ def below_version(path: str) -> list[str]:
     return path.removeprefix("/api/v1").strip("/").split("/")
 
 
-def nouns(path: str) -> str:
-    """Return what the things of a path are called, such as task instances."""
-    return below_version(path)[0].replace("-", " ")
+def nouns(path: str, action: str) -> str:
+    """Return what an operation is about, such as task instances."""
+    literals = [token for token in below_version(path) if token[0] not in "{<"]
+    if action not in _SUMMARIES:
+        return words(literals[0])
+    if SPELLED_OUT.get(action) == literals[-1]:
+        del literals[-1]
+    return words(literals[-1])
 
 
-def noun(path: str) -> str:
+def noun(path: str, action: str) -> str:
     """Return what one of them is called."""
-    return nouns(path).removesuffix("s")
+    return singular(nouns(path, action))
+
+
+def words(token: str) -> str:
+    return token.replace("-", " ")
+
+
+def singular(several: str) -> str:
+    return several.removesuffix("s")
 
 
 def summary(path: str, action: str, method: Any) -> str:
     """Return a line that says what a view method does."""
     if action not in _SUMMARIES:
         return sentences(method)[0].rstrip(".")
-    one = noun(path)
-    one = f"an {one}" if one[0] in "aeiou" else f"a {one}"
-    return _SUMMARIES[action].format(noun=one, nouns=nouns(path))
+    one = noun(path, action)
+    article = "an" if one[0] in "aeiou" else "a"
+    return _SUMMARIES[action].format(noun=f"{article} {one}", nouns=nouns(path, action))
 
 
 def sentences(method: Any) -> list[str]:

@@ -52,6 +52,8 @@ SCHEDULE: Final[dict[str, Any]] = {
     "max_count": None,
     "run_count": 12,
     "jitter_secs": 0,
+    "dst_gap": None,
+    "dst_overlap": None,
     "status": "enabled",
     "next_run_at": "2026-03-03T01:30:00.000000Z",
     "last_run_at": "2026-03-02T01:30:00.000000Z",

@@ -88,35 +88,35 @@ class TaskInstanceSerializer(serializers.ModelSerializer[TaskInstance]):
         return output.decode(errors="replace")
 
 
-class MetricsRequest(RequestSerializer):
+class AttemptMetricsRequest(RequestSerializer):
     cpu_time = NumberField(required=False, allow_null=True, min_value=0, max_value=1e12)
     memory_peak = WholeNumberField(required=False, allow_null=True, max_value=2**53 - 1)
     disk_read = WholeNumberField(required=False, allow_null=True, max_value=2**53 - 1)
     disk_write = WholeNumberField(required=False, allow_null=True, max_value=2**53 - 1)
 
 
-class InstanceRequest(RequestSerializer):
+class TaskInstanceRequest(RequestSerializer):
     entity = TaskInstanceSerializer
 
     task_id = WholeNumberField(max_value=2**63 - 1)
     agent_id = IdField(required=False, allow_null=True)
 
 
-class InstanceUpdateRequest(RequestSerializer):
+class TaskInstanceUpdateRequest(RequestSerializer):
     entity = TaskInstanceSerializer
 
     result = AnyJsonField(required=False, allow_null=True)
     error_message = TextField(required=False, allow_blank=True)
-    metrics = MetricsRequest(required=False)
+    metrics = AttemptMetricsRequest(required=False)
 
 
-class StartRequest(RequestSerializer):
+class TaskInstanceStartRequest(RequestSerializer):
     entity = TaskInstanceSerializer
 
     agent_id = IdField(required=False, allow_null=True)
 
 
-class CompleteRequest(InstanceUpdateRequest):
+class TaskInstanceCompleteRequest(TaskInstanceUpdateRequest):
     exit_code = WholeNumberField(required=False, allow_null=True, min_value=-(2**31))
     output = TextField(required=False, allow_blank=True, max_length=None)
 
@@ -140,10 +140,10 @@ class TaskInstanceViewSet(ResourceViewSet):
     documentation = task_examples.INSTANCES
     entity_serializer = TaskInstanceSerializer
     request_serializers: ClassVar[dict[str, type[RequestSerializer]]] = {
-        "create": InstanceRequest,
-        "partial_update": InstanceUpdateRequest,
-        "start": StartRequest,
-        "complete": CompleteRequest,
+        "create": TaskInstanceRequest,
+        "partial_update": TaskInstanceUpdateRequest,
+        "start": TaskInstanceStartRequest,
+        "complete": TaskInstanceCompleteRequest,
         "cancel": NoBody,
     }
 

@@ -40,7 +40,10 @@ def test_a_request_of_the_document_succeeds(api, name, title):
     if operation.path.endswith(("/task-instances", "/task-instances/create")):
         world.task()
 
-    response = send(api, operation, world.path(operation), operation.body_examples().get(title))
+    body = operation.body_examples().get(title)
+    if body and body.get("token") == "hfe_…":
+        body = {**body, "token": world.enrollment().secret}
+    response = send(api, operation, world.path(operation), body)
 
     assert response.status_code in (200, 201, 204), response.content
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
+from agents.enrollment import create_enrollment_token
+from scheduling.clock import database_now
 from scheduling.services import definitions
 from tests import factories
 from tests.factories import NOW
@@ -16,7 +18,7 @@ from tests.rest.test_openapi_examples import send
 from tests.rest.world import World
 
 pytestmark = pytest.mark.django_db
-OPEN_TO_ALL = {"health", "system_health"}
+OPEN_TO_ALL = {"health", "system_health", "agents_enroll"}
 HUGE = '{"name": "' + "x" * 2_700_000 + '"}'
 
 
@@ -128,6 +130,17 @@ def test_a_key_that_was_used_for_something_else_is_a_409(api, name):
 Scene = Callable[[World, Any, str], Any]
 
 
+def used_enrollment(world: World, api: Any, path: str) -> Any:
+    enrollment = world.enrollment()
+    api.post("/api/v1/agents/enroll", {"token": enrollment.secret})
+    return api.delete(f"/api/v1/agents/enrollment-tokens/{enrollment.row.pk}")
+
+
+def foreign_enrollment(world: World, api: Any, path: str) -> Any:
+    enrollment = create_enrollment_token(now=database_now(), agent=world.agent)
+    return api.post(path, {"token": enrollment.secret, "id": str(uuid.uuid4())})
+
+
 def disabled_job(world: World, api: Any, path: str) -> Any:
     definitions.update_job(job_id=world.job.pk, now=NOW, enabled=False)
     return api.post(path, {} if "trigger" in path else {"job_id": world.job.pk})
@@ -188,6 +201,11 @@ SCENES: dict[tuple[str, str], Scene] = {
         f"/api/v1/task-instances/{world.attempt().pk}"
     ),
     ("agents_create", "already_exists"): lambda world, api, path: api.post(path, {"name": world.agent.name}),
+    ("agents_enroll", "already_exists"): lambda world, api, path: api.post(
+        path, {"token": world.enrollment().secret, "name": world.agent.name}
+    ),
+    ("agents_enroll", "wrong_agent"): foreign_enrollment,
+    ("agents_enrollment_tokens_delete", "already_used"): used_enrollment,
     ("agents_update", "already_exists"): other_name,
     ("agents_commands", "agent_offline"): lambda world, api, path: api.post(path, {"command": "drain"}),
     ("tokens_create", "already_exists"): lambda world, api, path: api.post(

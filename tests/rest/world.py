@@ -10,8 +10,10 @@ from django.db import connection
 from access import tokens
 from access.models import AuditEntry
 from agents.api.examples import AGENT_ID
+from agents.enrollment import create_enrollment_token
 from agents.models import Agent
 from agents.services import create_agent
+from agents.tokens import issue_token
 from gateway import servers
 from gateway.models import Connection
 from scheduling.clock import database_now
@@ -74,10 +76,13 @@ class World:
         user = User.objects.get_or_create(username="ann")[0]
         return tokens.issue(user=user, name="of the world")[0]
 
+    def enrollment(self) -> Any:
+        return create_enrollment_token(now=database_now())
+
     def path(self, operation: Operation) -> str:
         """Return a path of the operation that leads to what is there."""
         path = operation.path
-        for name in ("namespace", "status", "job_id", "task_id", "agent_id", "id"):
+        for name in ("namespace", "status", "token_id", "job_id", "task_id", "agent_id", "id"):
             if f"{{{name}}}" in path:
                 path = path.replace(f"{{{name}}}", str(self._named(name, operation)))
         return path
@@ -88,12 +93,16 @@ class World:
                 return "default"
             case "status":
                 return "pending"
+            case "token_id":
+                return issue_token(agent=self.agent).row.pk
             case "job_id":
                 return self.job.pk
             case "task_id":
                 return self.task().pk
             case "agent_id":
                 return self.agent.pk
+        if "/enrollment-tokens/" in operation.path:
+            return self.enrollment().row.pk
         special = _SPECIAL.get(operation.id)
         return (special or _USUAL[operation.described["tags"][0]])(self)
 
