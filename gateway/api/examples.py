@@ -180,6 +180,29 @@ SERVERS: Final = Documentation(
         )
     },
 )
+_TASKS: Final[dict[str, Any]] = {
+    "total_tasks": 10240,
+    "running_tasks": 3,
+    "pending_tasks": 17,
+    "completed_tasks": 10190,
+    "failed_tasks": 30,
+    "average_execution_time": 1.84,
+}
+_OF_SERVER: Final[dict[str, Any]] = {
+    "resources": _RESOURCES,
+    "database": {
+        "total_queries": 317000,
+        "average_query_time": 1.7,
+        "slow_queries": 2,
+        "pool_usage": 12.5,
+    },
+    "application": {
+        "startup_time": "2026-03-01T06:00:00.000000Z",
+        "uptime": 108000,
+        "version": "0.1.0",
+        "build_info": _BUILD,
+    },
+}
 METRICS: Final = Documentation(
     actions={
         "post": Documented(
@@ -187,31 +210,7 @@ METRICS: Final = Documentation(
                 "In short": {},
                 "In detail, of the last day": {"include_details": True, "time_range": 1440},
             },
-            answer={
-                "connections": _STATS,
-                "tasks": {
-                    "total_tasks": 10240,
-                    "running_tasks": 3,
-                    "pending_tasks": 17,
-                    "completed_tasks": 10190,
-                    "failed_tasks": 30,
-                    "average_execution_time": 1.84,
-                },
-                "timestamp": _AT,
-                "resources": _RESOURCES,
-                "database": {
-                    "total_queries": 317000,
-                    "average_query_time": 1.7,
-                    "slow_queries": 2,
-                    "pool_usage": 12.5,
-                },
-                "application": {
-                    "startup_time": "2026-03-01T06:00:00.000000Z",
-                    "uptime": 108000,
-                    "version": "0.1.0",
-                    "build_info": _BUILD,
-                },
-            },
+            answer={"connections": _STATS, "tasks": _TASKS, "timestamp": _AT, **_OF_SERVER},
         )
     }
 )
@@ -225,15 +224,21 @@ INFO: Final = Documentation(
             answer={
                 "name": "Hetuflow",
                 "version": "0.1.0",
+                "build_time": _BUILD["build_time"],
+                "git_commit": _BUILD["git_commit"],
                 "build": _BUILD,
                 "is_leader": True,
                 "uptime": 108000,
                 "timestamp": _AT,
                 "features": ["cron_schedules", "retries", "idempotency_keys"],
+                "connections": _STATS,
+                "tasks": _TASKS,
+                **_OF_SERVER,
                 "environment": {
                     "os": "Linux 6.12.0",
                     "architecture": "x86_64",
                     "python_version": "3.12.4",
+                    "rust_version": None,
                     "hostname": "server-1",
                 },
                 "config": {
