@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -13,14 +14,17 @@ from access import audit
 from access.actors import SYSTEM, Actor
 from access.roles import EVERYWHERE
 from scheduling import hints
+from scheduling.calendars import NO_CALENDAR
 from scheduling.environment import environment_problem
 from scheduling.errors import AlreadyExists, InvalidField, InvalidState
-from scheduling.kinds import ScheduleKind, ScheduleStatus
+from scheduling.kinds import IntervalMode, ScheduleKind, ScheduleStatus
 from scheduling.models import Job, Route, Schedule, Task
 from scheduling.recurrence import Recurrence, RecurrenceError, next_after, validate
 from scheduling.services import lifecycle
+from scheduling.services.calendars import rules_of
 from scheduling.states import TaskStatus
 from scheduling.task_config import TaskConfig, TaskConfigError, clean_task_config, load_task_config
+from scheduling.templates import Moment, render_parameters
 
 # How a kind of command takes a script as an argument; the others take no script.
 _SCRIPT_FLAGS: Final = {"bash": "-c", "sh": "-c", "python": "-c", "node": "-e"}
@@ -39,10 +43,19 @@ _AUDITED_OF_SCHEDULE: Final = (
     "end_time",
     "max_count",
     "jitter_secs",
+    "interval_mode",
     "dst_gap",
     "dst_overlap",
+    "calendar_id",
+    "calendar_policy",
+    "parameters",
+    "pause_after_failures",
+    "catch_up_secs",
     "status",
 )
+_LEAST: Final = {"jitter_secs": 0, "max_count": 1, "pause_after_failures": 1, "catch_up_secs": 0}
+# Parameters travel to the agent in one frame, beside configuration and environment.
+MAX_PARAMETERS_BYTES: Final = 48 * 1024
 _RECURRENCE_FIELDS: Final = (
     "kind",
     "cron_expression",
@@ -297,10 +310,13 @@ def _save_schedule(schedule: Schedule, fields: Mapping[str, Any], *, now: dateti
         validate(recurrence_of(schedule))
     except RecurrenceError as error:
         raise InvalidField({error.field: str(error)}) from error
-    for name, least in (("jitter_secs", 0), ("max_count", 1)):
+    for name, least in _LEAST.items():
         value = getattr(schedule, name)
         if value is not None and not least <= value <= 2**31 - 1:
             raise InvalidField({name: f"expected a whole number from {least}"})
+    if schedule.calendar is not None and schedule.calendar.namespace != schedule.job.namespace:
+        raise InvalidField({"calendar_id": "the calendar belongs to another namespace than the job"})
+    _refuse_bad_parameters(schedule, now=now)
     with transaction.atomic():
         if schedule.pk is not None:
             _withdraw_planned(schedule, now=now)
@@ -310,6 +326,18 @@ def _save_schedule(schedule: Schedule, fields: Mapping[str, Any], *, now: dateti
         schedule.save()
         hints.tasks_became_claimable()
     return schedule
+
+
+def _refuse_bad_parameters(schedule: Schedule, *, now: datetime) -> None:
+    """Render the parameters for an instant as a trial; raise InvalidField."""
+    parameters = schedule.parameters
+    if not isinstance(parameters, dict) or len(json.dumps(parameters)) > MAX_PARAMETERS_BYTES:
+        raise InvalidField({"parameters": f"expected an object of at most {MAX_PARAMETERS_BYTES} bytes"})
+    calendar = NO_CALENDAR if schedule.calendar is None else rules_of(schedule.calendar)
+    try:
+        render_parameters(parameters, Moment(now, ZoneInfo(schedule.timezone), calendar))
+    except ValueError as error:
+        raise InvalidField({"parameters": str(error)}) from error
 
 
 def _set_next_run(schedule: Schedule, *, now: datetime) -> None:
@@ -322,10 +350,19 @@ def _set_next_run(schedule: Schedule, *, now: datetime) -> None:
     if schedule.kind == ScheduleKind.ONCE and schedule.start_time and schedule.run_count == 0:
         schedule.next_run_at = schedule.start_time
         schedule.planned_until = min(now, schedule.start_time - timedelta(microseconds=1))
+    elif not used_up and _counts_from_the_end(schedule):
+        # The first run comes at the start, or at once.
+        schedule.next_run_at = max(now, schedule.start_time or now)
+        if schedule.end_time is not None and schedule.next_run_at > schedule.end_time:
+            schedule.next_run_at = None
     elif not used_up:
         schedule.next_run_at = next_after(recurrence_of(schedule), now)
     has_next = schedule.next_run_at is not None
     schedule.status = ScheduleStatus.ENABLED if has_next else ScheduleStatus.EXPIRED
+
+
+def _counts_from_the_end(schedule: Schedule) -> bool:
+    return schedule.kind == ScheduleKind.INTERVAL and schedule.interval_mode == IntervalMode.DELAY
 
 
 def _withdraw_planned(schedule: Schedule, *, now: datetime) -> None:

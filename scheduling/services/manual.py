@@ -20,8 +20,6 @@ from scheduling.states import TASK_RETRYABLE, TASK_TERMINAL, TaskStatus
 from scheduling.task_config import load_task_config
 
 CANCELLABLE = tuple(status for status in TaskStatus if status not in TASK_TERMINAL)
-# Parameters travel to the agent in one frame, beside configuration and environment.
-MAX_PARAMETERS_BYTES: Final = 48 * 1024
 _AUDITED: Final = ("job_id", "status", "priority", "scheduled_at", "parameters", "environment", "config")
 
 
@@ -161,8 +159,8 @@ def _refuse_bad_values(
         errors["environment"] = problem
     if not -(2**31) <= (priority or 0) < 2**31:
         errors["priority"] = "expected a whole number of 32 bits"
-    if len(json.dumps(parameters or {})) > MAX_PARAMETERS_BYTES:
-        errors["parameters"] = f"larger than {MAX_PARAMETERS_BYTES} bytes"
+    if len(json.dumps(parameters or {})) > definitions.MAX_PARAMETERS_BYTES:
+        errors["parameters"] = f"larger than {definitions.MAX_PARAMETERS_BYTES} bytes"
     if errors:
         raise InvalidField(errors)
 
