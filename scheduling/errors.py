@@ -45,3 +45,9 @@ class AlreadyExists(SchedulingError):
     """An object with this name exists already."""
 
     code = "already_exists"
+
+
+class InUse(SchedulingError):
+    """Others refer to this object."""
+
+    code = "in_use"

@@ -3,10 +3,139 @@
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
+
+from access import audit
+from access.actors import SYSTEM, Actor
+from scheduling.calendar_fields import BadEntry, calendar_problems, days_of_ics
 from scheduling.calendars import Blackout, CalendarRules, DaysOff, Window
-from scheduling.models import Calendar
+from scheduling.errors import AlreadyExists, InUse, InvalidField
+from scheduling.models import Calendar, Freeze
+
+_FIELDS: Final = (
+    "namespace",
+    "name",
+    "description",
+    "country",
+    "subdivision",
+    "dates",
+    "ics",
+    "windows",
+    "blackouts",
+)
+_AUDITED_OF_FREEZE: Final = ("since", "until", "reason")
+
+
+def create_calendar(*, by: Actor = SYSTEM, **fields: Any) -> Calendar:
+    """Create and return a calendar; raise InvalidField, AlreadyExists where the name is taken."""
+    calendar = Calendar(created_by=by.name)
+    with transaction.atomic():
+        _save(calendar, fields, by=by)
+        after = audit.snapshot(calendar, _FIELDS)
+        audit.record(
+            by=by, action="calendar.create", subject=calendar, namespace=calendar.namespace, after=after
+        )
+    return calendar
+
+
+def update_calendar(*, calendar_id: int, by: Actor = SYSTEM, **fields: Any) -> Calendar:
+    """Change the given fields of a calendar and return it; it counts for what is planned from now on.
+
+    A calendar stays in its namespace. Raises InvalidField, AlreadyExists, Calendar.DoesNotExist.
+    """
+    with transaction.atomic():
+        calendar = Calendar.objects.select_for_update().get(pk=calendar_id)
+        if fields.get("namespace", calendar.namespace) != calendar.namespace:
+            raise InvalidField({"namespace": "a calendar stays in its namespace"})
+        before = audit.snapshot(calendar, _FIELDS)
+        _save(calendar, fields, by=by)
+        after = audit.snapshot(calendar, _FIELDS)
+        audit.record(
+            by=by,
+            action="calendar.update",
+            subject=calendar,
+            namespace=calendar.namespace,
+            before=before,
+            after=after,
+        )
+    return calendar
+
+
+def delete_calendar(*, calendar_id: int, by: Actor = SYSTEM) -> None:
+    """Delete a calendar; raise InUse where a schedule has it, Calendar.DoesNotExist."""
+    with transaction.atomic():
+        calendar = Calendar.objects.select_for_update().get(pk=calendar_id)
+        before = audit.snapshot(calendar, _FIELDS)
+        audit.record(
+            by=by, action="calendar.delete", subject=calendar, namespace=calendar.namespace, before=before
+        )
+        try:
+            calendar.delete()
+        except ProtectedError as error:
+            raise InUse("Schedules use this calendar; give them another one first.") from error
+
+
+def freeze(
+    *, namespace: str, now: datetime, until: datetime | None = None, reason: str = "", by: Actor = SYSTEM
+) -> Freeze:
+    """Plan nothing in a namespace from now on, and return that; a second time changes end and reason.
+
+    Raises InvalidField.
+    """
+    if until is not None and until <= now:
+        raise InvalidField({"until": "expected a time in the future"})
+    with transaction.atomic():
+        earlier = Freeze.objects.select_for_update().filter(namespace=namespace).first()
+        before = None if earlier is None else audit.snapshot(earlier, _AUDITED_OF_FREEZE)
+        frozen = earlier or Freeze(namespace=namespace, since=now, created_by=by.name)
+        if frozen.until is not None and frozen.until <= now:
+            frozen.since = now
+        frozen.until, frozen.reason = until, reason
+        frozen.save()
+        audit.record(
+            by=by,
+            action="namespace.freeze",
+            subject=frozen,
+            namespace=namespace,
+            before=before,
+            after=audit.snapshot(frozen, _AUDITED_OF_FREEZE),
+        )
+    return frozen
+
+
+def thaw(*, namespace: str, by: Actor = SYSTEM) -> None:
+    """Let a namespace be planned again; raise Freeze.DoesNotExist where it is not frozen."""
+    with transaction.atomic():
+        frozen = Freeze.objects.select_for_update().get(namespace=namespace)
+        before = audit.snapshot(frozen, _AUDITED_OF_FREEZE)
+        audit.record(by=by, action="namespace.thaw", subject=frozen, namespace=namespace, before=before)
+        frozen.delete()
+
+
+def _save(calendar: Calendar, fields: Mapping[str, Any], *, by: Actor) -> None:
+    errors: dict[str, str] = dict.fromkeys(fields.keys() - set(_FIELDS), "unknown field")
+    for name in fields.keys() & set(_FIELDS):
+        setattr(calendar, name, fields[name])
+    errors |= calendar_problems(audit.snapshot(calendar, _FIELDS))
+    try:
+        calendar.ics_dates = days_of_ics(calendar.ics)
+    except BadEntry as error:
+        errors["ics"] = str(error)
+    if errors:
+        raise InvalidField(errors)
+    calendar.updated_by = by.name
+    try:
+        with transaction.atomic():
+            calendar.save()
+    except IntegrityError as error:
+        if "calendar_name_unique_in_namespace" in str(error):
+            raise AlreadyExists(
+                f"A calendar {calendar.name!r} exists already in namespace {calendar.namespace!r}."
+            ) from error
+        raise
 
 
 def rules_of(calendar: Calendar) -> CalendarRules:
