@@ -7,8 +7,7 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.db.models.functions import Now
 from django.forms import CharField
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.template.response import TemplateResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -19,13 +18,13 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from access.callers import actor_of
 from agents.models import CONNECTED_STATUSES, Agent, AgentStatus
 from agents.services import create_agent
-from agents.tokens import issue_token
+from gateway.enrolling_admin import TOKEN_BUTTONS, EnrollingAdmin
 from gateway.models import Connection, Server
 from gateway.operators import agent_problems, queue_command, update_agent
 from scheduling.admin import words
 from scheduling.admin.fields import CodeWidget, PairsField
 from scheduling.admin.instances import listed_attempts
-from scheduling.admin.pages import Button, ReadOnlyAdmin, ServiceAdmin, ServiceForm
+from scheduling.admin.pages import Button, ReadOnlyAdmin, ServiceForm
 from scheduling.admin.permissions import may, seen_by
 from scheduling.admin.tasks import describe_attempt, job_link, pretty
 from scheduling.clock import database_now
@@ -85,22 +84,8 @@ def _resume(agent_admin: Any, request: HttpRequest, agent: Agent) -> str:
     return _("The agent is asked to take work again.")
 
 
-def _issue_token(agent_admin: Any, request: HttpRequest, agent: Agent) -> HttpResponseBase:
-    token = issue_token(agent=agent, by=actor_of(request)).secret
-    context = {
-        **agent_admin.admin_site.each_context(request),
-        "opts": agent_admin.opts,
-        "original": agent,
-        "title": _("A token for %(agent)s") % {"agent": agent},
-        "token": token,
-        "back_url": agent_admin.change_url(agent),
-        "server_url": f"{'wss' if request.is_secure() else 'ws'}://{request.get_host()}",
-    }
-    return TemplateResponse(request, "admin/agents/agent/token.html", context)
-
-
 @admin.register(Agent)
-class AgentAdmin(ServiceAdmin):
+class AgentAdmin(EnrollingAdmin):
     namespace_path = None
     form = AgentForm
     model_fields = ("name", "description", "enabled")
@@ -149,13 +134,7 @@ class AgentAdmin(ServiceAdmin):
             permission="agents.change_agent",
             is_shown=lambda agent: agent.enabled,
         ),
-        Button(
-            name="issue-token",
-            label=gettext_lazy("Issue a token"),
-            icon="key",
-            press=_issue_token,
-            permission="agents.add_agenttoken",
-        ),
+        *TOKEN_BUTTONS,
     )
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -242,8 +221,7 @@ class AgentAdmin(ServiceAdmin):
             "reported": self._tags(agent.reported_labels),
             "statistics": agent.statistics,
             "metrics": pretty(agent.metrics) if agent.metrics else "",
-            "tokens": agent.tokens.filter(revoked_at__isnull=True).count(),
-            "shows_tokens": may(request, "agents.view_agenttoken"),
+            **self.tokens_context(request, agent, now=now),
             "running": [_listed(attempt, now) for attempt in live],
             "latest": [_listed(attempt, now) for attempt in latest],
             "log_lines": [

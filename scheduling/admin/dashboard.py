@@ -41,7 +41,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     now = database_now()
     context["title"] = _("Overview")
     if may(request, "agents.view_agent"):
-        context |= _agents() | {"can_add_agent": may(request, "agents.add_agent")}
+        context |= _agents() | {"can_enrol": may(request, "agents.add_enrollmenttoken")}
     if may(request, "scheduling.view_task"):
         context |= _tasks(request) | _history(request, now=now) | {"failures": _failures(request, now=now)}
     if may(request, "scheduling.view_schedule"):

@@ -1,4 +1,5 @@
-// What every page of the admin needs: a question before what cannot be undone, and parts that renew themselves.
+// What every page of the admin needs: a question before what cannot be undone, a button that copies, and parts that
+// renew themselves.
 "use strict";
 
 document.addEventListener("submit", (event) => {
@@ -8,18 +9,48 @@ document.addEventListener("submit", (event) => {
   }
 });
 
-// <div id="…" data-refresh-secs="2">: fetched again so often, as long as the fetched one says so, too.
+// <button data-copy="ID">: copies the text of that element, and says so for a moment.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) {
+    return;
+  }
+  const source = document.getElementById(button.dataset.copy);
+  const label = button.querySelector("[data-copy-label]");
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+  } catch {
+    // Browsers give the clipboard to pages over HTTPS and on this machine alone; this older way works everywhere.
+    window.getSelection().selectAllChildren(source);
+    document.execCommand("copy");
+    window.getSelection().removeAllRanges();
+  }
+  const before = label.textContent;
+  if (before !== button.dataset.copied) {
+    label.textContent = button.dataset.copied;
+    window.setTimeout(() => {
+      label.textContent = before;
+    }, 2000);
+  }
+});
+
+// <div id="…" data-refresh-secs="2" data-refresh-url="…">: fetched again so often, from this page unless it names
+// another one, as long as the fetched one says so, too.
 document.addEventListener("DOMContentLoaded", () => {
   const find = (root) => root.querySelector("[data-refresh-secs]");
 
-  const isBusy = (part) =>
-    document.hidden || part.contains(document.activeElement) || !window.getSelection().isCollapsed;
+  const isSelected = (part) => {
+    const selection = window.getSelection();
+    return !selection.isCollapsed && selection.containsNode(part, true);
+  };
+
+  const isBusy = (part) => document.hidden || part.contains(document.activeElement) || isSelected(part);
 
   const renew = async () => {
     const part = find(document);
     try {
       if (!isBusy(part)) {
-        const response = await fetch(window.location.href, { redirect: "error" });
+        const response = await fetch(part.dataset.refreshUrl || window.location.href, { redirect: "error" });
         if (!response.ok) {
           throw new Error(`status ${response.status}`);
         }
