@@ -1,10 +1,11 @@
 """People with roles, and REST clients of theirs, for tests."""
 
 import itertools
+from functools import cache
 from typing import Any
 
 from django.contrib.auth.models import Group, User
-from rest_framework.test import APIClient
+from rest_framework.test import APIClient, ForceAuthClientHandler
 
 from access import tokens
 from access.models import Grant
@@ -35,18 +36,30 @@ def with_role(role: str, namespace: str = "*", *more: tuple[str, str]) -> User:
     return user
 
 
-def session_of(user: User, **options: Any) -> APIClient:
-    """Return a browser in which the user is logged in."""
-    client = APIClient(**options)
+def anonymous(*, checks_csrf: bool = False) -> APIClient:
+    """Return a client of nobody in particular."""
+    client = APIClient()
     client.default_format = "json"
+    client.handler = _handler(checks_csrf=checks_csrf)
+    return client
+
+
+@cache
+def _handler(*, checks_csrf: bool) -> ForceAuthClientHandler:
+    """Return what all clients share: each would look for the static files on its first request."""
+    return ForceAuthClientHandler(enforce_csrf_checks=checks_csrf)
+
+
+def session_of(user: User, *, checks_csrf: bool = False) -> APIClient:
+    """Return a browser in which the user is logged in."""
+    client = anonymous(checks_csrf=checks_csrf)
     client.force_login(user)
     return client
 
 
 def bearer(secret: str) -> APIClient:
     """Return a program that shows a token."""
-    client = APIClient()
-    client.default_format = "json"
+    client = anonymous()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
     return client
 

@@ -1,11 +1,15 @@
 """What the documentation says about itself and about the code."""
 
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import User
 
-from tests.processes import ROOT
+from access.models import ApiToken, Grant
+from tests.processes import ROOT, Program, database_url
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _VARIABLE = re.compile(r"[\"']((?:HETUFLOW_|DATABASE_URL)[A-Z_]*)[\"']")
@@ -51,6 +55,30 @@ def test_both_readmes_walk_the_same_way() -> None:
     # Only the name and the words of the example job differ.
     assert len(english) == 4
     assert english[:1] + english[2:] == chinese[:1] + chinese[2:]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_commands_of_the_page_on_access_work_as_printed(tmp_path: Path) -> None:
+    for name in ("ann", "bob"):
+        User.objects.create_user(name)
+    blocks = re.findall(
+        r"<!-- tested -->\n```sh\n(.*?)```", (ROOT / "docs" / "access.md").read_text(), re.DOTALL
+    )
+    assert len(blocks) == 2
+    script = "".join(blocks).replace(".venv/bin/python", f"{sys.executable} -W ignore")
+
+    run = Program(
+        ["bash", "-euxc", script],
+        environment={**os.environ, "DATABASE_URL": database_url()},
+        log=tmp_path / "log",
+    )
+    run.start()
+
+    assert run.wait(60) == 0, (tmp_path / "log").read_text()
+    assert list(Grant.objects.values_list("group__name", "namespace", "role")) == [
+        ("night-shift", "*", "viewer")
+    ]
+    assert ApiToken.objects.get().namespace == "billing"
 
 
 def test_every_target_of_the_makefile_says_what_it_does() -> None:
