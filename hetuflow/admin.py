@@ -19,6 +19,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from access import tokens
 from access.callers import actor_of
 from access.models import ApiToken, AuditEntry, Grant
+from rest.controls import visible
 from scheduling.admin import words
 from scheduling.admin.pages import Admin, ModelForm, ReadOnlyAdmin
 from scheduling.admin.permissions import SeenDropdownFilter
@@ -145,7 +146,7 @@ class ApiTokenAdmin(Admin):
 def _shown(values: dict[str, Any], name: str) -> str:
     if name not in values:
         return ""
-    return values[name] if isinstance(values[name], str) else pretty(values[name])
+    return visible(values[name]) if isinstance(values[name], str) else pretty(values[name])
 
 
 def _administers_users(request: HttpRequest) -> bool:

@@ -163,7 +163,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest.permissions.ByRole"],
     "DEFAULT_PARSER_CLASSES": ["hetuflow.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": [
-        "rest_framework.renderers.JSONRenderer",
+        "rest.rendering.JSONRenderer",
         "rest.browsable.renderer.BrowsableRenderer",
     ],
     "DEFAULT_METADATA_CLASS": "rest.metadata.Metadata",

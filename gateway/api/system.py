@@ -9,7 +9,6 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
 from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -21,6 +20,7 @@ from gateway.exposition import registry
 from rest.fields import FlagField
 from rest.fields import WholeNumberField as Whole
 from rest.permissions import authority_for
+from rest.rendering import JSONRenderer
 from rest.serializers import RequestSerializer
 
 # A range may reach back ten years.

@@ -10,6 +10,7 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from rest.browsable.routes import ROOT, entry_route
+from rest.controls import printable_json
 
 _INDENT: Final = "  "
 _ID: Final = re.compile(r"[0-9]{1,19}|[0-9a-fA-F-]{36}")
@@ -65,9 +66,13 @@ def _pieces(value: Any, indent: str, linker: Linker) -> Iterable[str]:
     elif isinstance(value, str) and value.startswith(linker.base):
         yield from _linked(value, value)
     else:
-        text = escape(json.dumps(value, ensure_ascii=False))
+        text = _json(value)
         yield f"<i>{text}</i>" if isinstance(value, str) else text
 
 
 def _linked(value: Any, target: str) -> Iterable[str]:
-    yield f'<a href="{escape(target)}">{escape(json.dumps(value, ensure_ascii=False))}</a>'
+    yield f'<a href="{escape(target)}">{_json(value)}</a>'
+
+
+def _json(value: Any) -> str:
+    return escape(printable_json(value))

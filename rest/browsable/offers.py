@@ -1,6 +1,5 @@
 """What one can do from a page of the browsable API: forms that send JSON, and links that lead on."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +9,7 @@ from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 
 from rest.browsable.routes import Route, routes
+from rest.controls import printable_json
 from rest.openapi.documentation import EMPTY, Documentation
 from rest.openapi.naming import summary, without_marks
 
@@ -127,7 +127,7 @@ def _offer(route: Route, method: str, values: Mapping[str, Any], entity: Any) ->
         method=method,
         url=route.url(values),
         summary=without_marks(summary(f"/{route.template}", action, getattr(route.view_class, action))),
-        bodies={title: json.dumps(body, indent=2, ensure_ascii=False) for title, body in bodies.items()},
+        bodies={title: printable_json(body, indent=2) for title, body in bodies.items()},
         fields=tuple(_fields(reader)) if reader is not None else (),
         documentation=reverse("docs") + route.anchor(method),
     )

@@ -16,6 +16,7 @@ from rest.browsable.links import Linker, json_html
 from rest.browsable.offers import links_at, offers_at
 from rest.browsable.routes import ROOT, Route, entry_route, route_of
 from rest.browsable.tables import table_of
+from rest.controls import visible
 from rest.openapi.documentation import EMPTY
 from rest.openapi.naming import noun, nouns, sentences, summary, without_marks
 
@@ -41,7 +42,7 @@ class BrowsableRenderer(BrowsableAPIRenderer):
             "name": _title(route, view),
             "description": _description(route, view),
             "crumbs": list(_crumbs(request)),
-            "text": plain if isinstance(plain, str) else None,
+            "text": visible(plain) if isinstance(plain, str) else None,
             "answer": json_html(plain, linker),
             "is_refusal": is_refusal and not is_dead_end,
             "is_dead_end": is_dead_end,

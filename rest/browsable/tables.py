@@ -7,6 +7,7 @@ from typing import Any, Final
 from django.http import QueryDict
 
 from rest.browsable.links import Linker
+from rest.controls import visible
 
 MAX_CHARS: Final = 60
 
@@ -64,4 +65,4 @@ def _cell(name: str, entry: Mapping[str, Any], linker: Linker) -> Cell:
         return Cell("", "")
     text = str(value).lower() if isinstance(value, bool) else str(value)
     short = text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]}…"
-    return Cell(short, linker.target(name, value))
+    return Cell(visible(short), linker.target(name, value))

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from access.backends import authority_of_user
 from access.roles import ALL_PERMISSIONS
 from agents.models import CONNECTED_STATUSES, Agent
+from rest.controls import visible
 from scheduling.admin import words
 from scheduling.admin.permissions import is_seen, may, seen_by
 from scheduling.admin.tasks import exit_words, job_link
@@ -143,7 +144,7 @@ def _failures(request: HttpRequest, *, now: datetime) -> list[dict[str, Any]]:
             "job": task.job if task.shows_job else "",
             "ended": words.moment(task.completed_at, now=now),
             "exit": exit_words(attempts[task.pk]) if task.pk in attempts else words.MISSING,
-            "error": attempts[task.pk].error_message if task.pk in attempts else task.reason,
+            "error": visible(attempts[task.pk].error_message if task.pk in attempts else task.reason),
             "attempt_url": reverse("admin:scheduling_taskinstance_change", args=[attempts[task.pk].pk])
             if task.pk in attempts
             else "",

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from agents.models import Agent
+from rest.controls import visible
 from scheduling.admin import words
 from scheduling.admin.output import PAGE_BYTES, download, page_of, tail_of
 from scheduling.admin.pages import ReadOnlyAdmin
@@ -71,7 +72,7 @@ class TaskInstanceAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("status"))
     def state(self, attempt: TaskInstance) -> SafeString:
-        return words.badge(attempt.status, attempt.get_status_display(), title=attempt.error_message)
+        return words.badge(attempt.status, attempt.get_status_display(), title=visible(attempt.error_message))
 
     @admin.display(description=gettext_lazy("agent"))
     def on_agent(self, attempt: TaskInstance) -> str:
@@ -104,7 +105,7 @@ class TaskInstanceAdmin(ReadOnlyAdmin):
             "described": describe_attempt(obj, now=now),
             "job_link": self.of_job(obj),
             "task_url": reverse("admin:scheduling_task_change", args=[obj.task_id]),
-            "error": obj.error_message,
+            "error": visible(obj.error_message),
             "result": "" if obj.result is None else pretty(obj.result),
             "metrics": pretty(obj.metrics) if obj.metrics else "",
             "lease": words.moment(obj.lease_expires_at, now=now) if is_live else "",

@@ -7,6 +7,7 @@ from typing import Any, Final
 from asgiref.sync import sync_to_async
 from django.http import StreamingHttpResponse
 
+from rest.controls import visible
 from scheduling.admin import words
 from scheduling.models import TaskInstance
 from scheduling.services.output import read_output
@@ -28,7 +29,7 @@ def page_of(attempt: TaskInstance, stream: str, begin: str | None) -> dict[str, 
     text, kept = _decode(data[skipped:], is_final=not is_tail or not attempt_is_live(attempt))
     return {
         "name": stream,
-        "text": text,
+        "text": visible(text),
         "start": start,
         "end": start + skipped + kept,
         "total": words.size(total),
@@ -50,7 +51,7 @@ def tail_of(attempt: TaskInstance, stream: str, begin: str | None, *, is_live: b
     data = read_output(instance=attempt, stream=stream, offset=start, limit=PAGE_BYTES)
     has_all = start + len(data) >= _stored_bytes(attempt, stream)
     text, kept = _decode(data, is_final=has_all and not is_live)
-    return {"text": text, "next": start + kept, "has_more": not has_all}
+    return {"text": visible(text), "next": start + kept, "has_more": not has_all}
 
 
 def download(attempt: TaskInstance, stream: str) -> StreamingHttpResponse:

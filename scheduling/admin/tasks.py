@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 
 from access.callers import actor_of
+from rest.controls import visible
 from scheduling.admin import words
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may, seen_by
@@ -214,7 +215,7 @@ def job_link(job: Job, *, is_seen: bool) -> SafeString:
 
 def pretty(value: Any) -> str:
     """Return a JSON value over several lines."""
-    return json.dumps(value, ensure_ascii=False, indent=2)
+    return visible(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def describe_attempt(attempt: TaskInstance, *, now: datetime) -> dict[str, Any]:
@@ -230,6 +231,7 @@ def describe_attempt(attempt: TaskInstance, *, now: datetime) -> dict[str, Any]:
         "ran": words.duration(ran_secs),
         "delay": words.MISSING if attempt.start_delay_ms is None else f"{attempt.start_delay_ms:.1f} ms",
         "exit": exit_words(attempt),
+        "error": visible(attempt.error_message),
         "output": words.size(attempt.stdout_bytes + attempt.stderr_bytes),
     }
 

@@ -10,7 +10,6 @@ from django.utils.translation import gettext_lazy as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -19,6 +18,7 @@ from agents.protocol.messages import AttemptMetrics
 from rest.browsable.renderer import BrowsableRenderer
 from rest.fields import AnyJsonField, IdField, NumberField, TextField, WholeNumberField
 from rest.permissions import authority_for, seen
+from rest.rendering import JSONRenderer
 from rest.serializers import NoBody, RequestSerializer
 from rest.views import Json, ResourceViewSet
 from scheduling.api import filters, task_examples

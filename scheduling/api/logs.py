@@ -2,7 +2,6 @@
 
 import asyncio
 import codecs
-import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -14,12 +13,13 @@ from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 from django.http import HttpResponse, QueryDict, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from rest_framework.renderers import JSONRenderer
 
 from agents.protocol.messages import Stream
 from rest import kinds
+from rest.controls import printable_json
 from rest.fields import refuse
 from rest.kinds import BadValue
+from rest.rendering import JSONRenderer
 from scheduling.clock import database_now
 from scheduling.models import TaskInstance
 from scheduling.services.output import STREAMS, Piece, read_pieces
@@ -90,22 +90,27 @@ def read_log_request(params: QueryDict) -> LogRequest:
 def log_response(instance: TaskInstance, wanted: LogRequest, *, as_text: bool) -> HttpResponseBase:
     """Answer the output of an attempt; with `follow`, until the attempt has ended."""
     render = _Text() if as_text else _Lines()
+    name = "-".join(["task", str(instance.task_id), str(instance.attempt), *filter(None, [wanted.stream])])
+    headers = {"Content-Disposition": f'inline; filename="{name}.{render.suffix}"'}
     if wanted.follow:
         return StreamingHttpResponse(
             _follow(instance.pk, wanted, render),
             content_type=render.content_type,
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            headers={**headers, "Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
     pieces = read_pieces(
         instance_id=instance.pk, stream=wanted.stream, offset=wanted.offset, limit=wanted.limit
     )
-    return HttpResponse(b"".join([*render(pieces), *render.end()]), content_type=render.content_type)
+    return HttpResponse(
+        b"".join([*render(pieces), *render.end()]), content_type=render.content_type, headers=headers
+    )
 
 
 class _Text:
     """The bytes as they were printed."""
 
     content_type = "text/plain; charset=utf-8"
+    suffix = "txt"
 
     def __call__(self, pieces: Iterable[Piece]) -> Iterator[bytes]:
         for piece in pieces:
@@ -119,6 +124,7 @@ class _Lines:
     """A JSON object for each stored piece; a character that is split between two comes with the second."""
 
     content_type = "application/x-ndjson"
+    suffix = "jsonl"
 
     def __init__(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")
@@ -145,7 +151,7 @@ class _Lines:
             "at": piece.at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "text": text,
         }
-        return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+        return printable_json(line).encode() + b"\n"
 
 
 async def _follow(instance_id: uuid.UUID, wanted: LogRequest, render: Any) -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from scheduling.admin.output import PAGE_BYTES
-from scheduling.models import TaskInstance
+from scheduling.models import Task, TaskInstance
 from scheduling.services.claiming import claim
 from scheduling.services.lifecycle import AttemptKey
 from scheduling.services.output import Chunk, store_output
@@ -65,6 +65,34 @@ def test_output_is_shown_as_text_and_never_as_markup(browser):
     assert b"&lt;script&gt;alert(1)&lt;/script&gt;" in content
     assert b"&amp; trouble" in content
     assert b"<script>alert(1)" not in content
+
+
+HOSTILE = "<script>alert(1)</script>\x1b]0;owned\x07\x1b[2J\u202etxt.exe\n"
+AS_TEXT = "&lt;script&gt;alert(1)&lt;/script&gt;␛]0;owned␇␛[2J[U+202E]txt.exe\n"
+
+
+def test_hostile_output_messages_and_results_are_shown_as_text_on_every_page(browser):
+    attempt = begin()
+    write(attempt, HOSTILE.encode())
+    write(attempt, HOSTILE.encode(), stream="stderr")
+    fields = {"error_message": HOSTILE, "result": {HOSTILE: HOSTILE}, "metrics": {"note": HOSTILE}}
+    TaskInstance.objects.filter(pk=attempt.pk).update(**fields)
+    Task.objects.filter(pk=attempt.task_id).update(status="failed", completed_at=timezone.now())
+    paths = [page(attempt), LIST, reverse("admin:scheduling_task_change", args=[attempt.task_id]), "/admin/"]
+    pages = {path: browser.get(path).content.decode() for path in paths}
+    assert pages[page(attempt)].count(AS_TEXT) == 3
+    for path, content in pages.items():
+        assert "owned" in content, path
+        assert "<script>alert" not in content, path
+        assert not set(content) & {"\x1b", "\x07", "\u202e"}, path
+
+
+def test_followed_output_is_text_with_its_controls_visible(browser):
+    attempt = begin()
+    write(attempt, HOSTILE.encode())
+    piece = follow(browser, attempt, stdout=0)["streams"]["stdout"]
+    assert piece["text"] == "<script>alert(1)</script>␛]0;owned␇␛[2J[U+202E]txt.exe\n"
+    assert piece["next"] == len(HOSTILE.encode())
 
 
 def test_nul_and_invalid_utf_8_are_shown_with_the_replacement_character(browser):

@@ -277,6 +277,34 @@ def test_logs_are_json_lines_with_sequence_numbers(api):
     ]
 
 
+def test_hostile_output_is_sent_as_text_that_no_browser_takes_for_a_page(api):
+    hostile = "<script>alert(1)</script>\x1b[2J\u202etxt.exe"
+    url = f"{URL}/{claimed(output=[('stdout', hostile.encode())]).instance_id}/logs"
+    instance = TaskInstance.objects.get()
+    name = f"task-{instance.task_id}-1"
+    raw = api.get(f"{url}?stream=stdout", headers={"accept": "text/plain"})
+    lines = api.get(url)
+    assert raw.content == hostile.encode()
+    assert raw["Content-Type"] == "text/plain; charset=utf-8"
+    assert raw["Content-Disposition"] == f'inline; filename="{name}-stdout.txt"'
+    assert lines["Content-Disposition"] == f'inline; filename="{name}.jsonl"'
+    assert json.loads(lines.content)["text"] == hostile
+    assert not {b"\x1b", "\u202e".encode()} & {lines.content[i : i + n] for i in range(500) for n in (1, 3)}
+    for response in (raw, lines):
+        assert response["X-Content-Type-Options"] == "nosniff"
+        assert response["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+
+def test_hostile_text_on_a_page_of_the_api_is_text(api):
+    hostile = "<script>alert(1)</script>\x1b[2J\u202etxt.exe"
+    key = claimed(output=[])
+    TaskInstance.objects.update(error_message=hostile)
+    for url in (URL, f"{URL}/{key.instance_id}"):
+        page = api.get(url, headers={"accept": "text/html"}).content.decode()
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+        assert not set(page) & {"\x1b", "\u202e"}
+
+
 @pytest.mark.parametrize(
     ("query", "attr"),
     [
