@@ -26,8 +26,15 @@ from rest.kinds import BadValue, read_integer
 from rest.permissions import authority_for, seen
 from rest.serializers import RequestSerializer
 from scheduling.environment import environment_problem
-from scheduling.kinds import DaylightGap, DaylightOverlap, ScheduleKind, ScheduleStatus
-from scheduling.models import Job, Schedule, Task
+from scheduling.kinds import (
+    CalendarPolicy,
+    DaylightGap,
+    DaylightOverlap,
+    IntervalMode,
+    ScheduleKind,
+    ScheduleStatus,
+)
+from scheduling.models import Calendar, Job, Schedule, Task
 from scheduling.recurrence import Recurrence, RecurrenceError, validate
 from scheduling.task_config import TaskConfigError, clean_task_config
 from scheduling.timing.expressions import MAX_CHARS
@@ -114,6 +121,8 @@ class TriggerRequest(RequestSerializer):
 
 class ScheduleSerializer(serializers.ModelSerializer[Schedule]):
     job_id = serializers.IntegerField(read_only=True)
+    calendar_id = serializers.IntegerField(read_only=True, allow_null=True)
+    parameters = ObjectField(read_only=True)
 
     class Meta:
         model = Schedule
@@ -133,6 +142,12 @@ class ScheduleSerializer(serializers.ModelSerializer[Schedule]):
             "jitter_secs",
             "dst_gap",
             "dst_overlap",
+            "interval_mode",
+            "calendar_id",
+            "calendar_policy",
+            "parameters",
+            "pause_after_failures",
+            "catch_up_secs",
             "status",
             "next_run_at",
             "last_run_at",
@@ -140,6 +155,35 @@ class ScheduleSerializer(serializers.ModelSerializer[Schedule]):
             "updated_at",
         )
         read_only_fields = fields
+
+
+@extend_schema_field({"type": "integer"})
+class CalendarIdField(serializers.Field[Calendar, Any, Any, Any]):
+    """The id of a calendar; its value is the calendar, where the caller sees it."""
+
+    default_error_messages: ClassVar[dict[str, Any]] = {"does_not_exist": _("There is no such calendar.")}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"source": "calendar", "allow_null": True, "required": False, **kwargs})
+
+    def to_internal_value(self, data: Any) -> Calendar:
+        try:
+            number = read_integer(data)
+        except BadValue as error:
+            raise ValidationError(str(error), "invalid") from error
+        calendars = seen(
+            Calendar.objects.all(),
+            authority=authority_for(self.context["request"]),
+            permission="scheduling.view_calendar",
+            namespace_path="namespace",
+        )
+        calendar: Calendar | None = calendars.filter(pk=number).first()
+        if calendar is None:
+            self.fail("does_not_exist")
+        return calendar
+
+    def to_representation(self, value: Calendar) -> Any:
+        return value.pk
 
 
 @extend_schema_field({"type": "integer"})
@@ -217,6 +261,12 @@ class ScheduleRequest(RecurrenceRequest):
     description = TextField(required=False, allow_blank=True)
     max_count = WholeNumberField(required=False, allow_null=True, min_value=1)
     jitter_secs = WholeNumberField(required=False)
+    interval_mode = serializers.ChoiceField(choices=IntervalMode.choices, required=False)
+    calendar_id = CalendarIdField()
+    calendar_policy = serializers.ChoiceField(choices=CalendarPolicy.choices, required=False)
+    parameters = ObjectField(required=False)
+    pause_after_failures = WholeNumberField(required=False, allow_null=True, min_value=1)
+    catch_up_secs = WholeNumberField(required=False, allow_null=True)
     status = serializers.ChoiceField(choices=SWITCHABLE_STATUSES, required=False)
 
 

@@ -1,9 +1,11 @@
-"""Paths of jobs, schedules, tasks and task instances, below /api/v1/."""
+"""Paths of jobs, schedules, calendars, tasks and task instances, below /api/v1/."""
 
 from django.urls import path
 
 from rest.routing import resource_paths
 from scheduling.api import config_schema  # noqa: F401 (describes a field)
+from scheduling.api.calendars import AlertViewSet, CalendarViewSet, FreezeViewSet
+from scheduling.api.insight import JobExplanationViewSet, ScheduleLedgerViewSet, TaskExplanationViewSet
 from scheduling.api.instances import InstanceLogsViewSet, TaskInstanceViewSet
 from scheduling.api.views import JobViewSet, ScheduleViewSet, TaskViewSet
 
@@ -24,6 +26,17 @@ urlpatterns = [
         "schedules",
         ScheduleViewSet,
         actions={"<pk>/enable": {POST: "enable"}, "<pk>/disable": {POST: "disable"}},
+    ),
+    path("schedules/<int:pk>/ledger", ScheduleLedgerViewSet.as_view({"get": "ledger"})),
+    path("jobs/<int:pk>/explain", JobExplanationViewSet.as_view({"get": "explain"})),
+    path("tasks/<int:pk>/explain", TaskExplanationViewSet.as_view({"get": "explain"})),
+    *resource_paths("calendars", CalendarViewSet),
+    *resource_paths("freezes", FreezeViewSet, only=("list", "query", "retrieve", "create", "destroy")),
+    *resource_paths(
+        "alerts",
+        AlertViewSet,
+        only=("list", "query", "retrieve"),
+        actions={"<pk>/acknowledge": {POST: "acknowledge"}},
     ),
     path("schedules/preview", ScheduleViewSet.as_view({POST: "preview"})),
     path("schedules/job/<int:job_id>", ScheduleViewSet.as_view({"get": "of_job"})),

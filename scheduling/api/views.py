@@ -1,7 +1,8 @@
 """REST of jobs, schedules and tasks."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import Exists, OuterRef, QuerySet
 from drf_spectacular.utils import extend_schema
@@ -55,7 +56,7 @@ class JobViewSet(ResourceViewSet):
 
     resource = "scheduling.job"
     namespace_path = "namespace"
-    needs = {
+    needs: ClassVar[Mapping[str, str]] = {
         "enable": "scheduling.switch_job",
         "disable": "scheduling.switch_job",
         "trigger": "scheduling.add_task",
@@ -116,7 +117,7 @@ class ScheduleViewSet(ResourceViewSet):
 
     resource = "scheduling.schedule"
     namespace_path = "job__namespace"
-    needs = {
+    needs: ClassVar[Mapping[str, str]] = {
         "enable": "scheduling.switch_schedule",
         "disable": "scheduling.switch_schedule",
         "of_job": "scheduling.view_schedule",
@@ -193,7 +194,7 @@ class TaskViewSet(ResourceViewSet):
 
     resource = "scheduling.task"
     namespace_path = "namespace"
-    needs = {
+    needs: ClassVar[Mapping[str, str]] = {
         "retry": "scheduling.change_task",
         "cancel": "scheduling.change_task",
         "of_job": "scheduling.view_task",

@@ -4,6 +4,7 @@ import secrets
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from scheduling.kinds import (
@@ -119,6 +120,8 @@ class Schedule(models.Model):
         _("on days off"), max_length=16, choices=CalendarPolicy.choices, default=CalendarPolicy.SKIP
     )
     parameters = models.JSONField(_("parameters"), default=dict, blank=True)
+    # Failures from before somebody enabled it do not count.
+    enabled_at = models.DateTimeField(db_default=Now(), editable=False)
     pause_after_failures = models.PositiveIntegerField(_("pause after failures"), null=True, blank=True)
     catch_up_secs = models.PositiveIntegerField(_("catch up at most, in seconds"), null=True, blank=True)
     # What `~` draws its values from; kept when the schedule is renamed or restored.

@@ -1,7 +1,7 @@
 """Create, change and delete calendars and freezes; read them as rules."""
 
 from collections.abc import Mapping
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from typing import Any, Final
 
@@ -120,6 +120,10 @@ def _save(calendar: Calendar, fields: Mapping[str, Any], *, by: Actor) -> None:
     for name in fields.keys() & set(_FIELDS):
         setattr(calendar, name, fields[name])
     errors |= calendar_problems(audit.snapshot(calendar, _FIELDS))
+    if "blackouts" not in errors:
+        calendar.blackouts = [
+            {**each, **{name: _in_utc(each[name]) for name in ("from", "to")}} for each in calendar.blackouts
+        ]
     try:
         calendar.ics_dates = days_of_ics(calendar.ics)
     except BadEntry as error:
@@ -172,6 +176,10 @@ def _rules(key: _Key) -> CalendarRules:
         windows=tuple(_window(each) for each in calendar.windows),
         blackouts=tuple(_blackout(each) for each in calendar.blackouts),
     )
+
+
+def _in_utc(instant: str) -> str:
+    return f"{datetime.fromisoformat(instant).astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def _days_off(each: Mapping[str, Any]) -> DaysOff:

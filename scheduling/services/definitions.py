@@ -320,6 +320,8 @@ def _save_schedule(schedule: Schedule, fields: Mapping[str, Any], *, now: dateti
     with transaction.atomic():
         if schedule.pk is not None:
             _withdraw_planned(schedule, now=now)
+        if schedule.pk is None or "status" in fields:
+            schedule.enabled_at = now
         schedule.planned_until = now
         schedule.problem = ""
         _set_next_run(schedule, now=now)

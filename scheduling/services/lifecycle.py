@@ -365,6 +365,11 @@ def _write_changes(changes: Sequence[tuple[Attempt, Change, uuid.UUID | None]], 
         task_changes = [(attempt, change) for attempt, change, _ in changes if change.task_status]
         if task_changes:
             cursor.execute(statements.WRITE_TASKS, statements.task_arrays(task_changes) | {"now": now})
+        failed = [
+            attempt.task_id for attempt, change in task_changes if change.task_status == TaskStatus.FAILED
+        ]
+        if failed:
+            cursor.execute(statements.PAUSE_FAILING, {"task_ids": failed, "now": now})
         ended = [(change, agent_id) for _, change, agent_id in changes if change.is_end and agent_id]
         if ended:
             cursor.execute(statements.COUNT_FOR_AGENTS, statements.counter_arrays(ended, now=now))

@@ -223,6 +223,40 @@ RETURNING i.agent_id
 """
 
 
+# The last runs of a schedule, as many as it allows to fail, since somebody last enabled it: all failed.
+PAUSE_FAILING: Final = """
+WITH failing AS (
+    SELECT DISTINCT s.id, s.pause_after_failures AS allowed, s.enabled_at FROM scheduling_task t
+    JOIN scheduling_schedule s ON s.id = t.schedule_id
+    WHERE t.id = ANY(%(task_ids)s::bigint[]) AND s.pause_after_failures IS NOT NULL AND s.status = 'enabled'
+), spent AS (
+    SELECT failing.id FROM failing, LATERAL (
+        SELECT count(*) AS runs, bool_and(run.status = 'failed') AS all_failed FROM (
+            SELECT t.status FROM scheduling_task t
+            WHERE t.schedule_id = failing.id AND t.status IN ('completed', 'failed')
+              AND t.completed_at >= failing.enabled_at
+            ORDER BY t.scheduled_at DESC LIMIT failing.allowed
+        ) run
+    ) latest
+    WHERE latest.runs = failing.allowed AND latest.all_failed
+), paused AS (
+    UPDATE scheduling_schedule s
+    SET status = 'disabled', next_run_at = NULL, updated_at = %(now)s,
+        problem = 'paused after ' || s.pause_after_failures || ' failures in a row'
+    FROM spent WHERE s.id = spent.id
+    RETURNING s.id, s.job_id, s.problem
+), withdrawn AS (
+    UPDATE scheduling_task t
+    SET status = 'cancelled', outcome = 'skipped_disabled', reason = paused.problem, completed_at = %(now)s,
+        updated_at = %(now)s
+    FROM paused WHERE t.schedule_id = paused.id AND t.status = 'pending' AND t.attempt_count = 0
+)
+INSERT INTO scheduling_alert (kind, namespace, job_id, schedule_id, at, text, instants, acknowledged_by)
+SELECT 'paused', j.namespace, paused.job_id, paused.id, %(now)s, 'The schedule was ' || paused.problem, 1, ''
+FROM paused JOIN scheduling_job j ON j.id = paused.job_id
+"""
+
+
 def load_json(document: Any) -> Any:
     """Return a jsonb column's value; Django's cursor hands it over as text."""
     return json.loads(document) if isinstance(document, str) else document

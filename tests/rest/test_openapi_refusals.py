@@ -10,7 +10,9 @@ from django.contrib.auth import get_user_model
 
 from agents.enrollment import create_enrollment_token
 from scheduling.clock import database_now
+from scheduling.models import Calendar
 from scheduling.services import definitions
+from scheduling.services.calendars import create_calendar
 from tests import factories
 from tests.factories import NOW
 from tests.openapi import CheckedClient, Operation, operations
@@ -159,6 +161,17 @@ def other_name(world: World, api: Any, path: str) -> Any:
     return call(path, {"name": other.name})
 
 
+def other_calendars_name(world: World, api: Any, path: str) -> Any:
+    other = create_calendar(name="other")
+    call = api.post if path.endswith("/update") else api.patch
+    return call(path, {"name": other.name})
+
+
+def calendar_in_use(world: World, api: Any, path: str) -> Any:
+    factories.schedule(job=world.job, calendar=Calendar.objects.get())
+    return api.delete(path)
+
+
 def second_attempt(world: World, api: Any, path: str) -> Any:
     return api.post(path, {"task_id": world.attempt().task_id})
 
@@ -182,6 +195,11 @@ SCENES: dict[tuple[str, str], Scene] = {
     ),
     ("jobs_update", "already_exists"): other_name,
     ("jobs_trigger", "invalid_state"): disabled_job,
+    ("calendars_create", "already_exists"): lambda world, api, path: [
+        api.post(path, {"name": "office"}) for _ in range(2)
+    ][1],
+    ("calendars_update", "already_exists"): other_calendars_name,
+    ("calendars_delete", "in_use"): calendar_in_use,
     ("schedules_enable", "invalid_state"): past_schedule,
     ("tasks_create", "invalid_state"): disabled_job,
     ("tasks_update", "invalid_state"): ended_task,

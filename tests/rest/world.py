@@ -17,12 +17,13 @@ from agents.tokens import issue_token
 from gateway import servers
 from gateway.models import Connection
 from scheduling.clock import database_now
-from scheduling.models import Job, Schedule, Task, TaskInstance
+from scheduling.models import Alert, Calendar, Job, Schedule, Task, TaskInstance
 from scheduling.services import by_hand, manual
+from scheduling.services.calendars import create_calendar, freeze
 from tests import factories
 from tests.openapi import Operation
 
-_NUMBERED = (Job, Schedule, Task, AuditEntry)
+_NUMBERED = (Job, Schedule, Task, AuditEntry, Calendar, Alert)
 
 
 class World:
@@ -116,6 +117,9 @@ _USUAL: dict[str, Callable[[World], Any]] = {
     "connections": lambda world: world.session().pk,
     "servers": lambda world: world.server(),
     "tokens": lambda world: world.token().pk,
+    "calendars": lambda world: create_calendar(name="of the world").pk,
+    "freezes": lambda world: freeze(namespace="default", now=factories.NOW).pk,
+    "alerts": lambda world: Alert.objects.create(kind="missed", namespace="default", text="").pk,
     "audit": lambda world: AuditEntry.objects.order_by("pk")[0].pk,
 }
 # Where the usual state would refuse.
