@@ -10,7 +10,7 @@ from access.roles import Level
 from gateway import commands
 from hetuflow.permission_matrix import Reach, Rule, rules
 from rest.querying import DEFAULT_LIMIT
-from scheduling.models import Job, Schedule, Task, TaskInstance
+from scheduling.models import Alert, Calendar, Freeze, Job, Schedule, Task, TaskInstance
 from tests.access.world import HERE, MARK, THERE, Caller, Place, World, build, ids, send, undone
 from tests.database import fingerprint
 
@@ -27,6 +27,9 @@ ALLOWED = {200, 201, 204, 409, 504}
 ROWS = {
     "JobViewSet": (Job.objects.all(), "namespace"),
     "ScheduleViewSet": (Schedule.objects.all(), "job__namespace"),
+    "CalendarViewSet": (Calendar.objects.all(), "namespace"),
+    "FreezeViewSet": (Freeze.objects.all(), "namespace"),
+    "AlertViewSet": (Alert.objects.all(), "namespace"),
     "TaskViewSet": (Task.objects.all(), "namespace"),
     "TaskInstanceViewSet": (TaskInstance.objects.all(), "task__namespace"),
     "AuditViewSet": (AuditEntry.objects.all(), "namespace"),

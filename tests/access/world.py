@@ -21,8 +21,9 @@ from agents.tokens import issue_token
 from gateway.models import Connection, Server
 from hetuflow.permission_matrix import Reach, Rule
 from scheduling.clock import database_now
-from scheduling.models import Job, Schedule, Task, TaskInstance
+from scheduling.models import Alert, Calendar, Freeze, Job, Schedule, Task, TaskInstance
 from scheduling.services import by_hand
+from scheduling.services.calendars import create_calendar, freeze
 from tests import factories, people
 
 HERE, THERE = "here", "there"
@@ -40,6 +41,9 @@ class Place:
     waiting: Task
     instance: TaskInstance
     agent: Agent
+    calendar: Calendar
+    freeze: Freeze
+    alert: Alert
     entry: AuditEntry
     agent_token: AgentToken
     enrollment_secret: str
@@ -129,10 +133,27 @@ def _place(namespace: str) -> Place:
     instance = by_hand.create_attempt(task_id=task.pk, agent_id=agent.pk, now=now)
     by_hand.start_attempt(instance_id=instance.pk, agent_id=None, now=now)
     instance = by_hand.update_attempt(instance_id=instance.pk, now=now, result=mark)
+    calendar = create_calendar(namespace=namespace, name=mark)
+    frozen = freeze(namespace=namespace, now=now, reason=mark)
+    alert = Alert.objects.create(kind="missed", namespace=namespace, text=mark)
     entry = AuditEntry.objects.filter(namespace=namespace).latest("pk")
     secret = create_enrollment_token(now=now).secret
     token = issue_token(agent=agent).row
-    return Place(namespace, job, schedule, task, waiting, instance, agent, entry, token, secret)
+    return Place(
+        namespace,
+        job,
+        schedule,
+        task,
+        waiting,
+        instance,
+        agent,
+        calendar,
+        frozen,
+        alert,
+        entry,
+        token,
+        secret,
+    )
 
 
 def _callers(agent: Agent) -> list[Caller]:
@@ -202,6 +223,9 @@ BODIES: dict[tuple[str, str], Body] = {
     },
     ("ScheduleViewSet", "partial_update"): _CHANGE,
     ("ScheduleViewSet", "preview"): lambda place: {"kind": "interval", "interval_secs": 60},
+    ("CalendarViewSet", "create"): lambda place: {"namespace": place.namespace, "name": "new"},
+    ("CalendarViewSet", "partial_update"): _CHANGE,
+    ("FreezeViewSet", "create"): lambda place: {"namespace": place.namespace},
     ("TaskViewSet", "create"): lambda place: {"job_id": place.job.pk},
     ("TaskViewSet", "partial_update"): lambda place: {"priority": 7},
     ("TaskInstanceViewSet", "create"): lambda place: {"task_id": place.waiting.pk},
@@ -222,6 +246,12 @@ def ids(rule: Rule, place: Place, world: World) -> dict[str, Any]:
         "ServerViewSet": world.server,
         "JobViewSet": place.job,
         "ScheduleViewSet": place.schedule,
+        "ScheduleLedgerViewSet": place.schedule,
+        "JobExplanationViewSet": place.job,
+        "CalendarViewSet": place.calendar,
+        "FreezeViewSet": place.freeze,
+        "AlertViewSet": place.alert,
+        "TaskExplanationViewSet": place.waiting,
         "TaskViewSet": place.waiting,
         "TaskInstanceViewSet": place.instance,
         "InstanceLogsViewSet": place.instance,
