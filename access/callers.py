@@ -1,12 +1,15 @@
 """From a request to who asks and what they may do."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
 from access.actors import Actor, ActorKind
+from access.addresses import client_address
 from access.authority import EVERYTHING, NOTHING, Authority
 from access.models import ApiToken, Grant
 from access.roles import (
@@ -48,8 +51,17 @@ def token_actor(token: ApiToken) -> Actor:
 
 
 def address_of(request: Any) -> str:
-    """Return the address that the request came from."""
-    return str(request.META.get("REMOTE_ADDR") or "")[:64]
+    """Return the address that the request came from, before the proxies that are trusted."""
+    peer = str(request.META.get("REMOTE_ADDR") or "")
+    forwarded_for = str(request.META.get("HTTP_X_FORWARDED_FOR") or "")
+    return client_address(peer, forwarded_for, trusted=settings.HETUFLOW_TRUSTED_PROXIES)
+
+
+def address_of_socket(scope: Mapping[str, Any]) -> str:
+    """Return the address that a WebSocket came from, as `address_of` does; `scope` is ASGI's."""
+    peer = str((scope.get("client") or ("",))[0])
+    forwarded_for = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+    return client_address(peer, forwarded_for.decode("latin-1"), trusted=settings.HETUFLOW_TRUSTED_PROXIES)
 
 
 def _authority_of_user(user: "User | AnonymousUser") -> Authority:

@@ -1,6 +1,7 @@
 """Roles of groups, people's API tokens, the audit trail, and what throttles remember."""
 
 from django.contrib.auth.models import Group, User
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -120,9 +121,10 @@ class AuditEntry(models.Model):
 
 
 class Throttle(models.Model):
-    """When a caller's allowance will be whole again; see `access.throttling`."""
+    """When a caller did something lately, the newest last, and from when on that means nothing any more."""
 
     key = models.CharField(max_length=64, primary_key=True)
+    taken_at = ArrayField(models.DateTimeField(), default=list)
     full_at = models.DateTimeField(db_index=True)
 
     class Meta:

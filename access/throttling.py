@@ -1,7 +1,7 @@
 """How often one caller may do something, exact under parallel requests and over all servers.
 
-One row holds the instant at which the caller's allowance is whole again, and one statement checks and moves
-it: the generic cell rate algorithm (ITU-T I.371), also known as a leaky bucket used as a meter.
+One row holds when the caller did it lately, as often as is allowed, and one statement looks at the oldest of
+these and adds the newest: a sliding window, so in no stretch of the period, wherever it begins, is it more.
 """
 
 import hashlib
@@ -13,17 +13,22 @@ from django.db import connection
 
 from access.errors import TooManyRequests
 
-# A row that is not moved means that the allowance is used up; RETURNING then gives no row.
+# A row that is not written means that the allowance is used up; RETURNING then gives no row. A caller that
+# comes meanwhile waits for the row and sees what it has become.
 _TAKE: Final = """
-WITH taken AS (
-    INSERT INTO access_throttle AS t (key, full_at) VALUES (%(key)s, clock_timestamp() + %(each)s)
-    ON CONFLICT (key) DO UPDATE SET full_at = GREATEST(t.full_at, clock_timestamp()) + %(each)s
-    WHERE GREATEST(t.full_at, clock_timestamp()) + %(each)s <= clock_timestamp() + %(whole)s
-    RETURNING 1
-)
-SELECT EXISTS (SELECT FROM taken),
-       (SELECT extract(epoch FROM full_at + %(each)s - %(whole)s - clock_timestamp())
-        FROM access_throttle WHERE key = %(key)s)
+INSERT INTO access_throttle AS t (key, taken_at, full_at)
+VALUES (%(key)s, ARRAY[clock_timestamp()], clock_timestamp() + %(period)s)
+ON CONFLICT (key) DO UPDATE
+SET taken_at = t.taken_at[greatest(1, cardinality(t.taken_at) - %(times)s + 2):] || clock_timestamp(),
+    full_at = clock_timestamp() + %(period)s
+WHERE cardinality(t.taken_at) < %(times)s
+   OR t.taken_at[cardinality(t.taken_at) - %(times)s + 1] <= clock_timestamp() - %(period)s
+RETURNING 1
+"""
+_RETRY_AFTER: Final = """
+SELECT extract(epoch FROM taken_at[greatest(1, cardinality(taken_at) - %(times)s + 1)] + %(period)s
+               - clock_timestamp())
+FROM access_throttle WHERE key = %(key)s
 """
 _PURGE: Final = """
 DELETE FROM access_throttle WHERE key IN (
@@ -31,6 +36,7 @@ DELETE FROM access_throttle WHERE key IN (
 )
 """
 PURGED_AT_ONCE: Final = 1000
+SHORTEST_WAIT_SECS: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +53,14 @@ class Rate:
         Outside a transaction, or it would count only what is committed, and the others would wait for it.
         """
         key = hashlib.sha256("\x00".join((self.name, *caller)).encode()).hexdigest()
-        parameters: dict[str, Any] = {"key": key, "each": self.period / self.times, "whole": self.period}
+        parameters: dict[str, Any] = {"key": key, "times": self.times, "period": self.period}
         with connection.cursor() as cursor:
             cursor.execute(_TAKE, parameters)
-            is_taken, retry_after_secs = cursor.fetchone()
-        if not is_taken:
-            raise TooManyRequests(max(float(retry_after_secs or 0), 0.001))
+            if cursor.fetchone() is not None:
+                return
+            cursor.execute(_RETRY_AFTER, parameters)
+            found = cursor.fetchone()
+        raise TooManyRequests(max(float(found[0]) if found else 0.0, SHORTEST_WAIT_SECS))
 
 
 def forget_idle_callers() -> int:

@@ -10,6 +10,7 @@ import uuid_utils.compat
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError
 
+from access.callers import address_of_socket
 from agents.errors import TokenRefused
 from agents.models import AgentToken
 from agents.protocol import codec, messages, version
@@ -85,14 +86,13 @@ class AgentConsumer:
         except (DatabaseError, InterfaceError, TimeoutError):
             await self._close(version.CLOSE_TRY_LATER)  # HTTP 503 where the ASGI server can
             return
-        client = self._scope.get("client") or ["", 0]
         self._session = AgentSession(
             agent_id=token.agent_id,
             token_id=token.pk,
             session_id=uuid_utils.compat.uuid7(),
             send_text=self._send_text,
             close_socket=self._close,
-            remote_address=str(client[0])[:64],
+            remote_address=address_of_socket(self._scope),
         )
         await self._send({"type": "websocket.accept", "subprotocol": version.SUBPROTOCOL})
         self._deadline = asyncio.get_running_loop().call_later(

@@ -11,6 +11,7 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 from environs import Env, validate
 
+from access.addresses import read_networks
 from hetuflow import __version__
 from hetuflow.api_document import SPECTACULAR_SETTINGS as SPECTACULAR_SETTINGS
 from hetuflow.database_url import parse_database_url, published_address
@@ -93,6 +94,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "hetuflow.password_throttle.PasswordThrottle",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -161,6 +163,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest.permissions.ByRole"],
+    "DEFAULT_THROTTLE_CLASSES": ["rest.throttles.ByCaller"],
     "DEFAULT_PARSER_CLASSES": ["hetuflow.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": [
         "rest.rendering.JSONRenderer",
@@ -192,6 +195,16 @@ HETUFLOW_VERSION = __version__
 HETUFLOW_HOST = env.str("HETUFLOW_HOST", "127.0.0.1")
 HETUFLOW_PORT = env.int("HETUFLOW_PORT", 8000, validate=validate.Range(1, 65535))
 HETUFLOW_SERVER_ADDRESS = env.str("HETUFLOW_SERVER_ADDRESS", "")
+# Who may tell whence a request came; from others X-Forwarded-For means nothing.
+try:
+    HETUFLOW_TRUSTED_PROXIES = read_networks(env.list("HETUFLOW_TRUSTED_PROXIES", []))
+except ValueError as error:
+    raise ImproperlyConfigured(
+        f"HETUFLOW_TRUSTED_PROXIES: {error}; expected addresses or networks, such as 10.0.0.0/8,::1"
+    ) from error
+# Times a minute; 0 is no limit. Passwords count by address, REST by caller.
+HETUFLOW_LOGIN_RATE = env.int("HETUFLOW_LOGIN_RATE", 20, validate=validate.Range(0, 10_000))
+HETUFLOW_API_RATE = env.int("HETUFLOW_API_RATE", 0, validate=validate.Range(0, 10_000))
 # What agents are told when they register; see docs/protocol.md.
 HETUFLOW_HEARTBEAT_SECS = env.float("HETUFLOW_HEARTBEAT_SECS", 5.0)
 HETUFLOW_LEASE_SECS = env.float("HETUFLOW_LEASE_SECS", 30.0)

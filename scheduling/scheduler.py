@@ -10,6 +10,7 @@ from typing import Final
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
+from access import throttling
 from scheduling.clock import database_now
 from scheduling.services import lifecycle, planning, rescue
 
@@ -41,6 +42,7 @@ DUTIES: Final = (
     Duty("replace", lambda now: lifecycle.replace_overlapping_attempts(now=now)),
     Duty("rescue", lambda now: rescue.run_once(now=now)),
     Duty("presence", lambda now: rescue.note_scheduler_alive(now=now)),
+    Duty("throttles", lambda now: throttling.forget_idle_callers()),
 )
 
 

@@ -27,10 +27,9 @@ from rest.idempotency import idempotent
 from rest.kinds import INSTANT, INTEGER, TEXT, UUID
 from rest.querying import QueryTable
 from rest.serializers import RequestSerializer
+from rest.throttles import A_MINUTE, ByAddress
 from rest.views import ResourceViewSet
 
-# Nobody guesses 256 bits; this keeps the database from those who try all the same.
-ENROLLING: Final = Rate("enroll", times=60, period=timedelta(minutes=1))
 ENROLLMENT_TOKENS: Final = QueryTable(
     {
         "id": INTEGER,
@@ -158,12 +157,19 @@ class EnrollmentTokenViewSet(ResourceViewSet):
         return agent
 
 
+class Enrolling(ByAddress):
+    """Nobody guesses 256 bits; this keeps the database from those who try all the same."""
+
+    rate = Rate("enroll", times=20, period=A_MINUTE)
+
+
 class EnrollView(APIView):
     """Where new machines come; open to all, because the token in the body says who may."""
 
     documentation = token_examples.ENROLL
     authentication_classes: Sequence[Any] = ()
     permission_classes: Sequence[Any] = (AllowAny,)
+    throttle_classes: Sequence[Any] = (Enrolling,)
 
     def get_authenticate_header(self, request: Request) -> str:
         """Let a refused token be a 401; without a class that authenticates, DRF would answer 403."""
@@ -172,7 +178,6 @@ class EnrollView(APIView):
     @extend_schema(auth=[], request=EnrollRequest, responses={201: CreatedAgentSerializer})
     def post(self, request: Request) -> Response:
         """Exchange an enrolment token for an agent and its token; both are good from now on."""
-        ENROLLING.take(address_of(request))
         body = EnrollRequest(data=request.data)
         body.is_valid(raise_exception=True)
         data = body.validated_data

@@ -200,9 +200,9 @@ def test_the_door_takes_posts_alone(anonymous):
 
 
 def test_who_tries_too_often_is_put_off(anonymous, monkeypatch):
-    monkeypatch.setattr(enrollment, "ENROLLING", Rate("enroll", times=3, period=timedelta(hours=1)))
+    monkeypatch.setattr(enrollment.Enrolling, "rate", Rate("enroll", times=3, period=timedelta(hours=1)))
     responses = [anonymous.post(ENROLL, {"token": "hfe_x"}) for _ in range(4)]
     assert [response.status_code for response in responses] == [401, 401, 401, 429]
-    assert 0 < int(responses[-1]["Retry-After"]) <= 1200
+    assert 0 < int(responses[-1]["Retry-After"]) <= 3600
     elsewhere = anonymous.post(ENROLL, {"token": create().secret}, REMOTE_ADDR="10.0.0.7")
     assert elsewhere.status_code == 201
