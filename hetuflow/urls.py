@@ -4,11 +4,12 @@ from django.contrib import admin
 from django.templatetags.static import static
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerView
 
 from gateway.api.system import PrometheusView
 from hetuflow.access_api import AuditViewSet, TokenViewSet, WhoAmIView
 from hetuflow.api import UnknownPath
+from rest.openapi.views import SchemaView
 from rest.root import RootView
 from rest.routing import resource_paths
 
@@ -20,7 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     path("metrics", PrometheusView.as_view(), name="prometheus"),
-    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/schema", SchemaView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema", metadata_class=None), name="docs"),
     path("api/redoc", SpectacularRedocView.as_view(url_name="schema", metadata_class=None), name="redoc"),
     path("api/v1", RootView.as_view(), name="api_root"),

@@ -189,6 +189,8 @@ class ResourceSchema(Schema):
 
     def _sentences(self) -> list[str]:
         found = super()._sentences()
+        if getattr(self.method_itself, "__module__", "") == "rest.views":
+            found[0] = f"{self.get_summary()}."  # which says of what
         if self.answers_array and self._is_list_view():
             found.append(f"The newest first, at most {MAX_ARRAY:,}.")
         spelling = _OTHER_SPELLINGS.get((self.action, self.method))

@@ -129,7 +129,7 @@ def _offer(route: Route, method: str, values: Mapping[str, Any], entity: Any) ->
         summary=without_marks(summary(f"/{route.template}", action, getattr(route.view_class, action))),
         bodies={title: printable_json(body, indent=2) for title, body in bodies.items()},
         fields=tuple(_fields(reader)) if reader is not None else (),
-        documentation=reverse("docs") + route.anchor(method),
+        documentation=reverse("redoc") + route.anchor(method),
     )
 
 

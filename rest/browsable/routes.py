@@ -54,7 +54,7 @@ class Route:
     def anchor(self, method: str) -> str:
         """Return where the documentation describes an operation."""
         path = "/" + _PARAMETER.sub(lambda found: f"{{{found[2].replace('pk', 'id')}}}", self.template)
-        return f"#/{tag(path)}/{operation_id(path, method, self.actions[method])}"
+        return f"#tag/{tag(path)}/operation/{operation_id(path, method, self.actions[method])}"
 
 
 @cache

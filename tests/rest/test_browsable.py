@@ -3,6 +3,7 @@
 import json
 import re
 
+import psycopg
 import pytest
 from django.contrib.auth.models import Group, User
 from django.http import QueryDict
@@ -11,6 +12,7 @@ from django.utils.html import escape
 
 from access.models import Grant
 from access.roles import Role
+from gateway.api import health
 from rest.browsable.filters import page_links, panel_of
 from scheduling.api.filters import JOBS, TASKS
 from scheduling.models import Job, Task
@@ -94,7 +96,7 @@ def test_a_job_can_be_changed_deleted_switched_and_triggered_from_its_page(brows
         "/api/v1/jobs/namespace/default",
     ):
         assert f'href="{link}"' in page
-    assert "/api/docs#/jobs/jobs_trigger" in page
+    assert "/api/redoc#tag/jobs/operation/jobs_trigger" in page
 
 
 def test_what_one_may_not_do_is_not_offered():
@@ -154,6 +156,20 @@ def test_a_stranger_is_led_to_the_login(client):
     assert (page.status_code, page["WWW-Authenticate"]) == (401, 'Bearer realm="hetuflow"')
     assert 'href="/admin/login/?next=/api/v1/jobs%3Flimit%3D5"' in readable(page)
     assert offered(readable(page)) == set()
+
+
+def test_the_page_of_health_asks_for_nothing_that_may_be_away(
+    browser, monkeypatch, django_assert_num_queries
+):
+    def refuse(**_parameters):
+        raise psycopg.OperationalError
+
+    monkeypatch.setattr(health, "_probe", health.HealthProbe())
+    monkeypatch.setattr(health.psycopg, "connect", refuse)
+    with django_assert_num_queries(0):
+        page = browser.get("/api/v1/health")
+    assert (page.status_code, page["Content-Type"]) == (503, "text/html; charset=utf-8")
+    assert "unhealthy" in readable(page)
 
 
 def test_what_people_wrote_is_shown_and_does_nothing(browser):

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from django.core.management import CommandError, call_command
+from drf_spectacular.generators import SchemaGenerator
 from jsonschema import Draft202012Validator
 
 from rest.openapi import enums
@@ -16,6 +17,25 @@ def test_it_is_made_without_a_warning_and_is_sound(tmp_path, capsys):
     call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "schema.yml"))
     assert capsys.readouterr().err == ""
     assert (tmp_path / "schema.yml").read_text().startswith("openapi: 3.1.0\n")
+
+
+@pytest.mark.parametrize(
+    ("query", "begins"),
+    [("", b"openapi: 3.1.0\n"), ("?format=json", b"{\n"), ("?lang=zh-hans", b"openapi: 3.1.0\n")],
+)
+@pytest.mark.django_db
+def test_it_is_served_to_anybody_in_english(client, query, begins):
+    answer = client.get(f"/api/schema{query}", headers={"accept-language": "zh-hans"})
+    assert (answer.status_code, answer["Content-Disposition"][:16]) == (200, "inline; filename")
+    assert answer.content.startswith(begins)
+    assert re.search("[一-鿿]", answer.content.decode()) is None
+
+
+@pytest.mark.django_db
+def test_it_is_made_once(client, monkeypatch):
+    first = client.get("/api/schema").content
+    monkeypatch.setattr(SchemaGenerator, "get_schema", None)
+    assert client.get("/api/schema").content == first
 
 
 def test_a_choice_without_a_name_fails_it(monkeypatch, tmp_path):
@@ -55,6 +75,7 @@ def test_operations_are_called_what_a_client_would_call_them():
             assert f"{resource}_{verb}" in names
     assert {"jobs_trigger", "tasks_by_status", "agents_commands", "connections_broadcast"} <= names
     assert {"health", "metrics", "info", "system_health", "system_metrics", "system_info"} <= names
+    assert operations()["jobs_create"].described["description"].startswith("Create a job.\n")
     assert operations()["jobs_post"].path == "/api/v1/jobs"
     assert operations()["jobs_create"].path == "/api/v1/jobs/create"
 
