@@ -117,7 +117,11 @@ class ObjectField(AnyJsonField):
 class StringMapField(ObjectField):
     """An object of strings, such as labels."""
 
-    schema = {"type": "object", "additionalProperties": {"type": "string"}}
+    schema = {
+        "type": "object",
+        "propertyNames": {"minLength": 1, "maxLength": 255},
+        "additionalProperties": {"type": "string"},
+    }
     default_error_messages = {"strings": _('expected an object of strings such as {{"env": "prod"}}')}
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:

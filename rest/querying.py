@@ -147,7 +147,7 @@ class QueryTable:
             entry = self.fields.get(name)
             if entry is None:
                 problems.add(f"filter.{name}", f"unknown field; expected one of {', '.join(self.fields)}")
-            elif entry.kind is kinds.LABELS or not isinstance(value, Mapping):
+            elif entry.kind is kinds.LABELS or entry.lookup or not isinstance(value, Mapping):
                 operator = "contains" if entry.kind in _CONTAINERS else "eq"
                 condition &= self._compare(f"filter.{name}", name, operator, value, problems)
             else:

@@ -67,7 +67,7 @@ class QueryBodyExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped
             "type": "object",
             "properties": {
                 "filter": _nullable(refer(f"{body.resource}Filter", _filter(body.table, registry), registry)),
-                "page": _nullable(refer(f"{body.resource}PageRequest", _object(_page(body.table)), registry)),
+                "page": _nullable(refer(f"{body.resource}PageRequest", _page_request(body.table), registry)),
             },
             "additionalProperties": False,
         }
@@ -157,6 +157,11 @@ def _nullable(schema: Schema) -> Schema:
     if "$ref" in schema:
         return {"oneOf": [schema, {"type": "null"}]}
     return {**schema, "type": [schema["type"], "null"]}
+
+
+def _page_request(table: QueryTable) -> Schema:
+    either = {"not": {"required": ["page", "offset"]}}
+    return {**_object(_page(table)), "description": "Give either `page` or `offset`.", **either}
 
 
 def _page(table: QueryTable) -> Schema:

@@ -65,6 +65,12 @@ class ConfigChangesField(ObjectField):
 class EnvironmentField(StringMapField):
     """Environment variables for a command."""
 
+    schema = {
+        "type": "object",
+        "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]{0,254}$"},
+        "additionalProperties": {"type": "string"},
+    }
+
     def to_internal_value(self, data: Any) -> dict[str, str]:
         value = super().to_internal_value(data)
         problem = environment_problem(value, allowed=settings.HETUFLOW_ALLOWED_ENVIRONMENT)
