@@ -62,12 +62,14 @@ def noun(path: str, action: str) -> str:
     return singular(nouns(path, action))
 
 
-def words(token: str) -> str:
-    return token.replace("-", " ")
+def words(part: str) -> str:
+    """Return what a part of a path says, such as task instances."""
+    return "audit entries" if part == "audit" else part.replace("-", " ")
 
 
 def singular(several: str) -> str:
-    return several.removesuffix("s")
+    """Return the word for one of several things."""
+    return f"{several[:-3]}y" if several.endswith("ies") else several.removesuffix("s")
 
 
 def summary(path: str, action: str, method: Any) -> str:

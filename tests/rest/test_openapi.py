@@ -75,6 +75,10 @@ def test_operations_are_called_what_a_client_would_call_them():
             assert f"{resource}_{verb}" in names
     assert {"jobs_trigger", "tasks_by_status", "agents_commands", "connections_broadcast"} <= names
     assert {"health", "metrics", "info", "system_health", "system_metrics", "system_info"} <= names
+    summaries = {
+        name: operations()[name].described["summary"] for name in ("audit_get", "agents_tokens_list")
+    }
+    assert summaries == {"audit_get": "Read an audit entry", "agents_tokens_list": "List tokens"}
     assert operations()["jobs_create"].described["description"].startswith("Create a job.\n")
     assert operations()["jobs_post"].path == "/api/v1/jobs"
     assert operations()["jobs_create"].path == "/api/v1/jobs/create"
