@@ -261,16 +261,18 @@ def _save_job(job: Job, fields: Mapping[str, Any], *, by: Actor) -> Job:
 
 
 def _write_job(job: Job, *, by: Actor) -> Job:
+    """Write a sound job with what is derived from it, in the caller's transaction; raise AlreadyExists."""
     config = load_task_config(job.config)
     job.task_config = effective_config(config=job.config, command=job.command)
     job.max_concurrency = config.concurrency_limit
     job.updated_by = by.name
     try:
-        with transaction.atomic():
-            if job.pk is None:
-                # A limited job's queue names the job, so the job comes first, on the shared queue.
-                job.route = route_for(config=config, job_id=None)
-                job.save(force_insert=True)
+        is_new = job.pk is None
+        if is_new:
+            # A limited job's queue names the job, so the job comes first, on the shared queue.
+            job.route = route_for(config=config, job_id=None)
+            job.save(force_insert=True)
+        if not is_new or job.max_concurrency is not None:
             job.route = route_for(config=config, job_id=job.pk)
             job.save(force_update=True)
     except IntegrityError as error:
