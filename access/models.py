@@ -114,6 +114,9 @@ class AuditEntry(models.Model):
         indexes = [
             models.Index(fields=["subject_type", "subject_id", "-id"], name="auditentry_by_subject"),
             models.Index(fields=["namespace", "-id"], name="auditentry_by_namespace"),
+            models.Index(fields=["actor", "-id"], name="auditentry_by_actor"),
+            models.Index(fields=["action", "-id"], name="auditentry_by_action"),
+            models.Index(fields=["-at", "id"], name="auditentry_by_time"),
         ]
 
     def __str__(self) -> str:

@@ -125,7 +125,7 @@ class TaskInstanceViewSet(ResourceViewSet):
     """Attempts of tasks."""
 
     resource = "scheduling.taskinstance"
-    namespace_path = "task__namespace"
+    namespace_path = "namespace"
     needs: ClassVar[Mapping[str, str]] = {
         "start": "scheduling.change_taskinstance",
         "complete": "scheduling.change_taskinstance",

@@ -2,6 +2,7 @@
 
 import secrets
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -78,6 +79,9 @@ class Job(models.Model):
                 condition=Q(max_concurrency__isnull=True) | Q(max_concurrency__gte=1),
                 name="job_max_concurrency_positive",
             ),
+        ]
+        indexes = [
+            GinIndex(fields=["tags"], opclasses=["jsonb_path_ops"], name="job_by_tags"),
         ]
 
     def __str__(self) -> str:

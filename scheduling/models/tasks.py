@@ -98,7 +98,14 @@ class Task(models.Model):
             ),
             models.Index(fields=["job", "-id"], name="task_by_job"),
             models.Index(fields=["status", "-id"], name="task_by_status"),
-            models.Index(fields=["-scheduled_at"], name="task_by_scheduled_at"),
+            models.Index(fields=["namespace", "-id"], name="task_by_namespace"),
+            # With the id as in the order of lists, so that pages far down are found by the index alone.
+            models.Index(fields=["-scheduled_at", "id"], name="task_by_scheduled_at"),
+            models.Index(fields=["-created_at", "id"], name="task_by_created_at"),
+            models.Index(fields=["-completed_at", "id"], name="task_by_completed_at"),
+            models.Index(
+                fields=["scheduled_at"], condition=Q(status__in=TASK_CLAIMABLE), name="task_upcoming"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -124,6 +131,8 @@ class TaskInstance(models.Model):
         db_index=False,
         verbose_name=_("agent"),
     )
+    # The task's, which never changes; here so that one index finds the attempts of a namespace.
+    namespace = models.CharField(_("namespace"), max_length=255, editable=False, db_default="")
     attempt = models.PositiveIntegerField(_("attempt"))
     token = models.BigIntegerField(unique=True)
     status = models.CharField(
@@ -181,14 +190,14 @@ class TaskInstance(models.Model):
             models.Index(
                 fields=["job"], condition=Q(status__in=INSTANCE_LIVE), name="taskinstance_live_by_job"
             ),
+            models.Index(fields=["namespace", "-id"], name="taskinstance_by_namespace"),
+            models.Index(fields=["job", "-id"], name="taskinstance_by_job"),
             models.Index(fields=["agent", "-id"], name="taskinstance_by_agent"),
+            # Which tasks an agent had, each once.
+            models.Index(fields=["agent", "-task"], name="taskinstance_tasks_of_agent"),
+            models.Index(fields=["-created_at", "id"], name="taskinstance_by_created_at"),
             models.Index(fields=["status", "-id"], name="taskinstance_by_status"),
         ]
 
     def __str__(self) -> str:
         return f"{self.task_id}.{self.attempt}"
-
-    @property
-    def namespace(self) -> str:
-        """Its task's, which stays where it was planned when its job moves."""
-        return self.task.namespace

@@ -44,10 +44,11 @@ WITH assigned AS (
     RETURNING task.*, assigned.agent_id, assigned.place, assigned.instance_id
 ), i AS (
     INSERT INTO scheduling_taskinstance
-        (id, task_id, job_id, agent_id, attempt, token, status, place, last_seq, lease_expires_at, start_at,
-         error_message, metrics, stdout_bytes, stderr_bytes, output_truncated, created_at, updated_at)
-    SELECT instance_id, id, job_id, agent_id, attempt_count, nextval('scheduling_fencing_token'), 'pending',
-           place, 0, %(lease_expires_at)s, due_at, '', '{{}}', 0, 0, false, %(now)s, %(now)s
+        (id, task_id, job_id, agent_id, namespace, attempt, token, status, place, last_seq, lease_expires_at,
+         start_at, error_message, metrics, stdout_bytes, stderr_bytes, output_truncated, created_at,
+         updated_at)
+    SELECT instance_id, id, job_id, agent_id, namespace, attempt_count, nextval('scheduling_fencing_token'),
+           'pending', place, 0, %(lease_expires_at)s, due_at, '', '{{}}', 0, 0, false, %(now)s, %(now)s
     FROM t ORDER BY due_at, id
     RETURNING *
 )
