@@ -13,10 +13,10 @@ from django.db.models.functions import Now
 from agents.models import CONNECTED_STATUSES, AgentStatus
 from gateway.commands import live_connections, live_servers
 from gateway.models import Connection
-from rest.pages import EXACT_COUNT_UP_TO
 from scheduling.models import Task
 from scheduling.states import TASK_CLAIMABLE, TaskStatus
 
+EXACT_COUNT_UP_TO: Final = 100_000
 # The average is over those of the newest so many attempts that ran and ended.
 AVERAGED_ATTEMPTS: Final = 10_000
 

@@ -50,7 +50,8 @@ AUDIT: Final = QueryTable(
         "subject_type": TEXT,
         "subject_id": TEXT,
         "namespace": TEXT,
-    }
+    },
+    times=("at",),
 )
 
 

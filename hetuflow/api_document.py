@@ -17,8 +17,8 @@ fields stay.
 
 **Queries.** `POST /api/v1/{resource}/query` filters, orders and pages by its body, `GET /api/v1/{resource}`
 by its parameters (`?status=enabled&name__contains=backup&order_by=-created_at`). A filter is a value, or an
-object of operators. `total` is exact up to 100,000 rows and the planner's estimate beyond; `has_more` is
-always exact.
+object of operators. `total` is exact up to 10,000 rows, where so many can be counted at once, else the
+planner's estimate; `has_more` is always exact.
 
 **Errors** have one shape: `{"type", "errors": [{"code", "detail", "attr"}]}`, with an entry for each field
 at fault. Programs decide by the status and by `code`; `detail` is for people and may change.

@@ -1,7 +1,7 @@
 """Queries as data: one table of fields for each resource serves `POST …/query` and the GET lists alike."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ _LOOKUPS: Final = {
     "endswith": "endswith",
 }
 _NEGATED: Final = frozenset({"ne", "not_in"})
+_LIMITING: Final = frozenset({"gt", "gte", "lt", "lte"})
 _PARTIAL: Final = frozenset({"contains", "icontains", "startswith", "endswith"})
 _CONTAINERS: Final = (kinds.LABELS, kinds.TAGS)
 # How the browsable API and content negotiation use the query string.
@@ -90,7 +91,8 @@ class _Problems:
 class QueryTable:
     """The fields of one resource that queries may use; newest first unless `default_order` says otherwise.
 
-    `key` is the column that makes an order total.
+    `key` is the column that makes an order total. `times` have indexes: a query that limits one of them and
+    states no order gets the newest by that time, or it would pass over all that is newer.
     """
 
     def __init__(
@@ -99,8 +101,10 @@ class QueryTable:
         *,
         default_order: tuple[str, ...] = ("-id",),
         key: str = "id",
+        times: tuple[str, ...] = (),
     ):
         self.key = key
+        self.times = times
         self.fields: dict[str, Field] = {
             name: entry if isinstance(entry, Field) else Field(entry) for name, entry in fields.items()
         }
@@ -115,7 +119,8 @@ class QueryTable:
         for name in sorted(set(body) - {"filter", "page"}):
             problems.add(name, "unknown field; expected filter, page")
         condition = self._read_filter(body.get("filter"), problems)
-        order_by, limit, offset = self._read_page(body.get("page"), problems)
+        default_order = self._default_order(_limited_by(body.get("filter")))
+        order_by, limit, offset = self._read_page(body.get("page"), problems, default_order)
         problems.raise_any()
         return Query(condition=condition, order_by=order_by, limit=limit, offset=offset)
 
@@ -132,7 +137,9 @@ class QueryTable:
                 page["order_bys"] = [name for value in values for name in value.split(",") if name]
             elif key not in _RESERVED_PARAMS:
                 condition &= self._read_param(key, values, problems)
-        order_by, limit, offset = self._read_page(page, problems, prefix="")
+        limited = {key.partition("__")[0] for key in params if key.partition("__")[2] in _LIMITING}
+        default_order = self._default_order(limited)
+        order_by, limit, offset = self._read_page(page, problems, default_order, prefix="")
         problems.raise_any()
         return Query(condition=condition, order_by=order_by, limit=limit, offset=offset)
 
@@ -197,8 +204,13 @@ class QueryTable:
         condition = Q(**{f"{column}__{entry.lookup or _LOOKUPS[operator]}": value})
         return ~condition if operator in _NEGATED else condition
 
+    def _default_order(self, limited: Collection[str]) -> tuple[str, ...]:
+        """Return the order of a query that states none and limits these fields."""
+        time = next((name for name in self.times if name in limited), None)
+        return self.default_order if time is None else (f"-{time}", f"-{self.key}")
+
     def _read_page(
-        self, raw: Any, problems: _Problems, *, prefix: str = "page."
+        self, raw: Any, problems: _Problems, default_order: tuple[str, ...], *, prefix: str = "page."
     ) -> tuple[tuple[str, ...], int, int]:
         if raw is None:
             raw = {}
@@ -212,16 +224,15 @@ class QueryTable:
         offset = _bounded(raw.get("offset"), f"{prefix}offset", problems, 0, MAX_OFFSET, default=-1)
         if offset >= 0 and raw.get("page") is not None:
             problems.add(f"{prefix}offset", "give either page or offset")
-        order_by = self._read_order(raw.get("order_bys"), problems, prefix=prefix)
+        keys = raw.get("order_bys")
+        order_by = self._read_order(default_order if keys in (None, []) else keys, problems, prefix=prefix)
         return order_by, limit, offset if offset >= 0 else (page - 1) * limit
 
     def _read_order(self, raw: Any, problems: _Problems, *, prefix: str) -> tuple[str, ...]:
         where = f"{prefix}order_bys" if prefix else "order_by"
-        if raw is None or raw == []:
-            keys: Iterable[Any] = self.default_order
-        elif isinstance(raw, str):
-            keys = raw.split(",")
-        elif isinstance(raw, list) and len(raw) <= MAX_ORDER_KEYS:
+        if isinstance(raw, str):
+            keys: Iterable[Any] = raw.split(",")
+        elif isinstance(raw, list | tuple) and len(raw) <= MAX_ORDER_KEYS:
             keys = raw
         else:
             problems.add(where, f'expected a list of at most {MAX_ORDER_KEYS} keys such as ["-created_at"]')
@@ -238,6 +249,12 @@ class QueryTable:
         if self.key not in columns and f"-{self.key}" not in columns:
             columns.append(self.key)
         return tuple(columns)
+
+
+def _limited_by(filters: Any) -> set[str]:
+    """Return the names of fields that a filter sets bounds to."""
+    given = filters.items() if isinstance(filters, Mapping) else ()
+    return {name for name, value in given if isinstance(value, Mapping) and not _LIMITING.isdisjoint(value)}
 
 
 def _operand(kind: Kind, operator: str, raw: Any, *, is_text: bool) -> Any:

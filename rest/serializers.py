@@ -44,7 +44,9 @@ class NoBody(RequestSerializer):
 
 
 class PageInfoSerializer(serializers.Serializer[Any]):
-    total = serializers.IntegerField(help_text="Exact up to 100,000, estimated beyond.")
+    total = serializers.IntegerField(
+        help_text="Exact up to 10,000, where that many can be counted at once; else an estimate."
+    )
     page = serializers.IntegerField()
     limit = serializers.IntegerField()
     has_more = serializers.BooleanField()

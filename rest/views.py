@@ -169,9 +169,10 @@ class ResourceViewSet(GenericViewSet[Any]):
         context = self.get_serializer_context()
         return [*self.entity_serializer(entities, many=True, context=context).data]
 
-    def array(self, queryset: QuerySet[Any]) -> Response:
-        """Answer the newest of a queryset as a bare array."""
-        return array_response(queryset.order_by(*self.table.default_order), self.represent_many)
+    def array(self, queryset: QuerySet[Any], *, counted: QuerySet[Any] | None = None) -> Response:
+        """Answer the newest of a queryset as a bare array; it may be the beginning of what is `counted`."""
+        newest = queryset.order_by(*self.table.default_order)
+        return array_response(newest, self.represent_many, counted=counted)
 
     def authorize(self, permission: str, namespace: str) -> None:
         """Raise PermissionDenied where the caller lacks a permission in a namespace that the body names."""

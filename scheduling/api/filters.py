@@ -65,7 +65,8 @@ TASKS: Final = QueryTable(
         "created_by": TEXT,
         "created_at": INSTANT,
         "updated_at": INSTANT,
-    }
+    },
+    times=("scheduled_at", "completed_at", "created_at"),
 )
 INSTANCES: Final = QueryTable(
     {
@@ -81,5 +82,6 @@ INSTANCES: Final = QueryTable(
         "error_message": TEXT,
         "created_at": INSTANT,
         "updated_at": INSTANT,
-    }
+    },
+    times=("created_at",),
 )
