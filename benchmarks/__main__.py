@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from benchmarks import claiming, connections, lateness, throughput
+from benchmarks import claiming, connections, creates, lateness, lists, throughput
 from benchmarks.installation import Installation, installation
 from benchmarks.table import Row, heading, print_rows
 
 QUESTIONS: Final[dict[str, Callable[[Installation, bool], list[Row]]]] = {
     "claiming": claiming.measure,
     "connections": connections.measure,
+    "creates": creates.measure,
     "lateness": lateness.measure,
+    "lists": lists.measure,
     "throughput": throughput.measure,
 }
 

@@ -3,17 +3,13 @@
 Two databases of one cluster, a process for each, claims turn about: what disturbs one disturbs the other.
 """
 
-import json
-import os
-import subprocess
 import sys
 import time
 from typing import Any, Final
 
-import psycopg
-
-from benchmarks.installation import ROOT, Installation
+from benchmarks.installation import Installation
 from benchmarks.table import Row, quantile
+from benchmarks.workers import Worker, answer_questions
 
 CLAIMED_AT_ONCE: Final = 10
 
@@ -21,7 +17,7 @@ CLAIMED_AT_ONCE: Final = 10
 def measure(place: Installation, quick: bool) -> list[Row]:
     """Claim from a small and a large queue in turn."""
     sizes, rounds = ((1_000, 10_000), 10) if quick else ((1_000, 1_000_000), 200)
-    workers = {size: _Worker(place, size) for size in sizes}
+    workers = {size: Worker(place, "benchmarks.claiming", str(size)) for size in sizes}
     try:
         for worker in workers.values():
             worker.ask()  # loading, vacuum
@@ -46,37 +42,8 @@ def measure(place: Installation, quick: bool) -> list[Row]:
     return rows
 
 
-class _Worker:
-    """A process that claims when asked; each answer is a line."""
-
-    def __init__(self, place: Installation, size: int) -> None:
-        name = f"bench_{size}"
-        with psycopg.connect(place.database_url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.claiming", str(size)],
-            cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": place.database_url.replace("/hetuflow?", f"/{name}?")},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def ask(self) -> float:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return float(json.loads(self._process.stdout.readline()))
-
-    def stop(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(60)
-
-
 def _work(size: int) -> None:
-    """Fill the database with `size` pending tasks; for every line read, claim some and make up for them."""
+    """Fill the database with `size` pending tasks; when asked, claim some and make up for them."""
     import django  # noqa: PLC0415
 
     django.setup()
@@ -97,16 +64,17 @@ def _work(size: int) -> None:
         tasks.insert_tasks(job=job, count=size, first=database_now(), step_secs=-0.001)
         cursor.execute("VACUUM ANALYZE")
         cursor.execute("CHECKPOINT")
-    sys.stdin.readline()
-    print(0.0, flush=True)
-    while sys.stdin.readline():
+
+    def claim_some(_question: Any) -> float:
         now = database_now()
         begin = time.perf_counter()
         started = claim(slots={agent.pk: CLAIMED_AT_ONCE}, now=now, lead_secs=2, lease_secs=30)
         seconds = time.perf_counter() - begin
         assert len(started) == CLAIMED_AT_ONCE
         tasks.insert_tasks(job=job, count=CLAIMED_AT_ONCE, first=now, step_secs=-0.001)
-        print(seconds, flush=True)
+        return seconds
+
+    answer_questions(claim_some)
 
 
 if __name__ == "__main__":

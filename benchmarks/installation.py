@@ -53,10 +53,10 @@ class Installation:
         return postmaster
 
     @contextlib.contextmanager
-    def server(self) -> Iterator[tuple[psutil.Process, int]]:
+    def server(self, **environment: str) -> Iterator[tuple[psutil.Process, int]]:
         """Run a server; gives its process and port."""
         port = free_port()
-        with self._process("manage.py", "server", "--port", str(port)) as process:
+        with self._process("manage.py", "server", "--port", str(port), **environment) as process:
             wait_until(lambda: _answers(port), "the server answers")
             yield process, port
 

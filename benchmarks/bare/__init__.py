@@ -1,0 +1,1 @@
+"""What Django REST framework does by itself: ModelSerializer, ModelViewSet, tokens."""
