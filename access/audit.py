@@ -22,12 +22,14 @@ def record(
     *,
     by: Actor,
     action: str,
-    subject: Model,
+    subject: Model | str,
     namespace: str = "",
     before: Fields | None = None,
     after: Fields | None = None,
 ) -> None:
     """Write that `by` did `action` (`job.update`) to `subject`, in the caller's transaction.
+
+    A subject that has no row is named by a text.
 
     Of an update only what changed is kept; one that changed nothing leaves no entry.
     """
@@ -49,7 +51,7 @@ def entry(
     *,
     by: Actor,
     action: str,
-    subject: Model,
+    subject: Model | str,
     namespace: str = "",
     before: Fields | None = None,
     after: Fields | None = None,
@@ -62,7 +64,7 @@ def entry(
         address=by.address,
         action=action,
         subject_type=action.partition(".")[0],
-        subject_id=str(subject.pk),
+        subject_id=str(subject.pk) if isinstance(subject, Model) else "",
         subject=str(subject)[:_MAX_SUBJECT_CHARS],
         namespace=namespace,
         before=_as_json(before),

@@ -30,6 +30,12 @@ class Authority:
             return None
         return frozenset(name for name, held in self.within.items() if permission in held)
 
+    def includes(self, other: "Authority") -> bool:
+        """Whether all that `other` may do is part of this."""
+        return other.everywhere <= self.everywhere and all(
+            held <= self.everywhere | self.within.get(name, _NONE) for name, held in other.within.items()
+        )
+
     def limited_to(self, permissions: frozenset[str], *, namespace: str = "") -> "Authority":
         """Return what is left of it for a token with these permissions, and one namespace if it has one."""
         if namespace:

@@ -1,6 +1,6 @@
 """From a request to who asks and what they may do."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.conf import settings
@@ -79,21 +79,26 @@ def address_of_socket(scope: Mapping[str, Any]) -> str:
     return client_address(peer, forwarded_for.decode("latin-1"), trusted=settings.HETUFLOW_TRUSTED_PROXIES)
 
 
+def authority_from(permissions: Set[str], grants: Iterable[tuple[str, str]]) -> Authority:
+    """Return what Django's permissions and grants, as (namespace, role), come to."""
+    everywhere = set(permissions & ALL_PERMISSIONS)
+    within: dict[str, frozenset[str]] = {}
+    for namespace, role in grants:
+        if namespace == EVERYWHERE:
+            everywhere |= PERMISSIONS_OF_ROLE[Role(role)]
+        else:
+            held = PERMISSIONS_OF_ROLE[Role(role)] & NAMESPACED
+            within[namespace] = within.get(namespace, frozenset()) | held
+    return Authority(everywhere=frozenset(everywhere), within=within)
+
+
 def _authority_of_user(user: "User | AnonymousUser") -> Authority:
     if not user.is_active:
         return NOTHING
     if user.is_superuser:
         return EVERYTHING
-    everywhere: set[str] = set()
-    within: dict[str, frozenset[str]] = {}
     with connection.cursor() as cursor:
         cursor.execute(_HELD, {"user_id": user.pk})
-        for namespace, name in cursor.fetchall():
-            if namespace is None:
-                everywhere |= {name} & ALL_PERMISSIONS
-            elif namespace == EVERYWHERE:
-                everywhere |= PERMISSIONS_OF_ROLE[Role(name)]
-            else:
-                held = PERMISSIONS_OF_ROLE[Role(name)] & NAMESPACED
-                within[namespace] = within.get(namespace, frozenset()) | held
-    return Authority(everywhere=frozenset(everywhere), within=within)
+        rows = cursor.fetchall()
+    permissions = {name for namespace, name in rows if namespace is None}
+    return authority_from(permissions, [row for row in rows if row[0] is not None])

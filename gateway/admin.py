@@ -222,7 +222,8 @@ class AgentAdmin(EnrollingAdmin):
             "statistics": agent.statistics,
             "metrics": pretty(agent.metrics) if agent.metrics else "",
             **self.tokens_context(request, agent, now=now),
-            "running": [_listed(attempt, now) for attempt in live],
+            "running": (running := [_listed(attempt, now) for attempt in live]),
+            "runs_more": agent.live_count > len(running),
             "latest": [_listed(attempt, now) for attempt in latest],
             "log_lines": [
                 {"at": words.clock(line.at), "level": line.level, "message": line.message}

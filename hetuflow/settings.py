@@ -67,9 +67,9 @@ SILENCED_SYSTEM_CHECKS = [
 
 INSTALLED_APPS = [
     "hetuflow",
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "hetuflow.admin_config.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -1,6 +1,7 @@
 """What the admin pages of all apps share: bounded lists, buttons that post, forms that save by a service."""
 
 import copy
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,9 +26,11 @@ from django.http import (
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.functional import Promise, cached_property
+from django.utils.http import urlencode
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
+from access.errors import AccessError, NameTaken
 from agents.errors import AgentError
 from scheduling.admin.permissions import PermittedAdmin, may
 from scheduling.admin.words import MISSING
@@ -47,7 +50,8 @@ else:
 # So many rows can be paged through; older ones are found with search and filters.
 LIST_LIMIT: Final = 10_000
 _NAMED_REFUSED: Final = 10
-Refusal = SchedulingError | AgentError
+# What services raise where they refuse.
+REFUSALS: Final = (SchedulingError, AgentError, AccessError)
 
 
 class BoundedPaginator(_Paginator):
@@ -101,6 +105,7 @@ class Admin(PermittedAdmin):
     empty_value_display = MISSING
     list_filter_submit = True
     list_before_template = "admin/hetuflow/list_limit.html"
+    object_history_template = "admin/hetuflow/history.html"
     compressed_fields = True
     warn_unsaved_form = True
 
@@ -132,6 +137,16 @@ class Admin(PermittedAdmin):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined]
         return obj
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show what was done to the object here, with a link to all that the audit log knows of it."""
+        context = dict(extra_context or {})
+        if may(request, "access.view_auditentry"):
+            wanted = {"subject_type": _snake_case(self.model.__name__), "subject_id": unquote(object_id)}
+            context["audit_url"] = f"{reverse('admin:access_auditentry_changelist')}?{urlencode(wanted)}"
+        return super().history_view(request, object_id, context)
+
     def shown_buttons(self, request: HttpRequest, obj: Model) -> list[dict[str, Any]]:
         """Return the buttons that this user may press on `obj` as it stands."""
         return [
@@ -148,7 +163,7 @@ class Admin(PermittedAdmin):
             raise PermissionDenied
         try:
             answer = button.press(self, request, obj)
-        except (SchedulingError, AgentError) as error:
+        except REFUSALS as error:
             self.message_user(request, str(error), messages.ERROR)
             return HttpResponseRedirect(self.change_url(obj))
         if isinstance(answer, HttpResponseBase):
@@ -245,7 +260,7 @@ class ServiceForm(ModelForm):
         if isinstance(self.refusal, InvalidField):
             for name, message in self.refusal.errors.items():
                 self.add_error(self._field_for(name), message)
-        elif isinstance(self.refusal, AlreadyExists | AgentError):
+        elif isinstance(self.refusal, AlreadyExists | AgentError | NameTaken):
             self.add_error("name", str(self.refusal))
         elif self.refusal is not None:
             self.add_error(None, str(self.refusal))
@@ -306,7 +321,7 @@ class ServiceAdmin(Admin):
     ) -> Any:
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except (SchedulingError, AgentError) as error:
+        except REFUSALS as error:
             # The transaction of the first pass is rolled back; the second one shows the form with this.
             request.service_refusal = error  # type: ignore[attr-defined]
             return super().changeform_view(request, object_id, form_url, extra_context)
@@ -331,3 +346,7 @@ def _delete_permitted(admin: Admin, request: HttpRequest, queryset: QuerySet[Any
     if not permitted:
         return None
     return delete_selected(admin, request, queryset.filter(pk__in=[obj.pk for obj in permitted]))
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -380,6 +380,15 @@ def test_an_editor_of_everything_changes_agents_and_only_an_admin_issues_tokens(
         assert context["shows_tokens"] == (role == "admin")
 
 
+def test_the_page_of_an_agent_says_that_it_runs_more_than_what_is_seen():
+    hidden = fill("classified")
+    agent = hidden[TaskInstance].agent
+    response = browser_with(("viewer", "ours")).get(page(agent))
+    assert response.context["running"] == response.context["latest"] == []
+    assert b"for other namespaces is not shown" in response.content
+    assert b"is not shown" not in browser_with(("viewer", "*")).get(page(agent)).content
+
+
 @pytest.mark.parametrize(
     ("role", "namespace", "sees_log"),
     [("viewer", "*", False), ("operator", "*", True), ("admin", "ours", False)],

@@ -1,0 +1,306 @@
+"""Every door of the admin by which something is written leaves an entry in the audit log."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.test import RequestFactory
+from django.urls import reverse
+from django.utils import timezone
+
+from access import tokens
+from access.models import AuditEntry
+from agents.enrollment import create_enrollment_token
+from agents.models import Agent
+from agents.tokens import issue_token
+from scheduling.models import Task
+from tests import factories
+from tests.admin_client import client_of, form_values
+
+pytestmark = pytest.mark.django_db
+PASSWORD = "Xk2-lovelace"
+# Views that answer a GET and write nothing.
+READING = {"agents_agent_arrival"} | {
+    f"scheduling_taskinstance_{name}" for name in ("follow", "stdout", "stderr")
+}
+ORDINARY = ("changelist", "add", "history", "delete", "change")
+
+
+def url_of(model: str, view: str, *arguments: Any) -> str:
+    return reverse(f"admin:{model.replace('.', '_')}_{view}", args=arguments)
+
+
+def no_grants(prefix: str = "grants") -> dict[str, str]:
+    return {f"{prefix}-TOTAL_FORMS": "0", f"{prefix}-INITIAL_FORMS": "0"}
+
+
+def saves(url: str, **values: Any) -> Callable[[Any], Any]:
+    return lambda browser: browser.post(url, form_values(browser.get(url)) | values)
+
+
+def posts(url: str, **values: Any) -> Callable[[Any], Any]:
+    return lambda browser: browser.post(url, values)
+
+
+def acts(model: str, action: str, *objects: Any) -> Callable[[Any], Any]:
+    chosen = {"action": action, "_selected_action": [obj.pk for obj in objects]}
+    return posts(url_of(model, "changelist"), **chosen, post="yes", confirmed="yes")
+
+
+def user() -> User:
+    return User.objects.create(username="ada")
+
+
+def group() -> Group:
+    return Group.objects.create(name="night shift")
+
+
+def token() -> Any:
+    return tokens.issue(user=User.objects.get(username="root"), name="ci")[0]
+
+
+def agent(**fields: Any) -> Agent:
+    made = factories.agent()
+    Agent.objects.filter(pk=made.pk).update(**fields)
+    return made
+
+
+def revoke_agent_token() -> Callable[[Any], Any]:
+    owner = agent()
+    token = issue_token(agent=owner)
+    return posts(url_of("agents.agent", "revoke_token", owner.pk), token=token.row.pk)
+
+
+def enrolment() -> Any:
+    return create_enrollment_token(now=timezone.now()).row
+
+
+def failed_task() -> Task:
+    task = factories.task()
+    Task.objects.filter(pk=task.pk).update(status="failed", completed_at=timezone.now())
+    return task
+
+
+def press(model: str, name: str, obj: Any) -> Callable[[Any], Any]:
+    return posts(url_of(model, name, obj.pk))
+
+
+# A door, how one goes through it, and what is written of it. Whoever adds a door adds it here.
+DOORS: dict[str, tuple[Callable[[], Callable[[Any], Any]], str]] = {
+    "auth.user add": (
+        lambda: posts(
+            url_of("auth.user", "add"),
+            username="ada",
+            usable_password="true",
+            password1=PASSWORD,
+            password2=PASSWORD,
+        ),
+        "user.create",
+    ),
+    "auth.user change": (
+        lambda: saves(url_of("auth.user", "change", user().pk), email="a@example.org"),
+        "user.update",
+    ),
+    "auth.user delete": (lambda: posts(url_of("auth.user", "delete", user().pk), post="yes"), "user.delete"),
+    "auth.user action delete_selected": (lambda: acts("auth.user", "delete_selected", user()), "user.delete"),
+    "auth.user view auth_user_password_change": (
+        lambda: posts(
+            reverse("admin:auth_user_password_change", args=[user().pk]),
+            usable_password="true",
+            password1=PASSWORD,
+            password2=PASSWORD,
+            **{"set-password": ""},
+        ),
+        "user.update",
+    ),
+    "auth.group add": (lambda: posts(url_of("auth.group", "add"), name="new", **no_grants()), "group.create"),
+    "auth.group change": (
+        lambda: posts(url_of("auth.group", "change", group().pk), name="new", **no_grants()),
+        "group.update",
+    ),
+    "auth.group delete": (
+        lambda: posts(url_of("auth.group", "delete", group().pk), post="yes"),
+        "group.delete",
+    ),
+    "auth.group action delete_selected": (
+        lambda: acts("auth.group", "delete_selected", group()),
+        "group.delete",
+    ),
+    "access.apitoken add": (
+        lambda: saves(url_of("access.apitoken", "add"), name="ci", expires_at_0="", expires_at_1=""),
+        "api_token.create",
+    ),
+    "access.apitoken action revoke_selected": (
+        lambda: acts("access.apitoken", "revoke_selected", token()),
+        "api_token.revoke",
+    ),
+    "agents.agent add": (lambda: saves(url_of("agents.agent", "add"), name="worker"), "agent.create"),
+    "agents.agent change": (
+        lambda: saves(url_of("agents.agent", "change", agent().pk), name="worker"),
+        "agent.update",
+    ),
+    "agents.agent button drain": (lambda: press("agents.agent", "drain", agent()), "agent.command"),
+    "agents.agent button resume": (
+        lambda: press("agents.agent", "resume", agent(status="draining")),
+        "agent.command",
+    ),
+    "agents.agent button enable": (
+        lambda: press("agents.agent", "enable", agent(enabled=False)),
+        "agent.update",
+    ),
+    "agents.agent button disable": (lambda: press("agents.agent", "disable", agent()), "agent.update"),
+    "agents.agent button issue-token": (
+        lambda: press("agents.agent", "issue_token", agent()),
+        "agent_token.create",
+    ),
+    "agents.agent button rotate-tokens": (
+        lambda: press("agents.agent", "rotate_tokens", agent()),
+        "agent_token.rotate",
+    ),
+    "agents.agent button revoke-token": (revoke_agent_token, "agent_token.revoke"),
+    "agents.agent view agents_agent_enrol": (
+        lambda: posts(reverse("admin:agents_agent_enrol"), name="build-7", labels="", life="900"),
+        "enrollment_token.create",
+    ),
+    "agents.agent view agents_agent_enrol: taking back": (
+        lambda: posts(reverse("admin:agents_agent_enrol"), take_back=enrolment().pk),
+        "enrollment_token.revoke",
+    ),
+    "scheduling.job add": (lambda: saves(url_of("scheduling.job", "add"), name="new"), "job.create"),
+    "scheduling.job change": (
+        lambda: saves(url_of("scheduling.job", "change", factories.job().pk), name="new"),
+        "job.update",
+    ),
+    "scheduling.job delete": (
+        lambda: posts(url_of("scheduling.job", "delete", factories.job().pk), post="yes"),
+        "job.delete",
+    ),
+    "scheduling.job action delete_selected": (
+        lambda: acts("scheduling.job", "delete_selected", factories.job()),
+        "job.delete",
+    ),
+    "scheduling.job action run_selected": (
+        lambda: acts("scheduling.job", "run_selected", factories.job()),
+        "task.create",
+    ),
+    "scheduling.job action enable_selected": (
+        lambda: acts("scheduling.job", "enable_selected", factories.job(enabled=False)),
+        "job.update",
+    ),
+    "scheduling.job action disable_selected": (
+        lambda: acts("scheduling.job", "disable_selected", factories.job()),
+        "job.update",
+    ),
+    "scheduling.job button enable": (
+        lambda: press("scheduling.job", "enable", factories.job(enabled=False)),
+        "job.update",
+    ),
+    "scheduling.job button disable": (
+        lambda: press("scheduling.job", "disable", factories.job()),
+        "job.update",
+    ),
+    "scheduling.job view scheduling_job_run": (
+        lambda: posts(url_of("scheduling.job", "run", factories.job().pk), parameters="", priority="0"),
+        "task.create",
+    ),
+    "scheduling.schedule add": (
+        lambda: saves(
+            url_of("scheduling.schedule", "add"), job=factories.job().pk, kind="interval", interval_secs="60"
+        ),
+        "schedule.create",
+    ),
+    "scheduling.schedule change": (
+        lambda: saves(url_of("scheduling.schedule", "change", factories.schedule().pk), name="new"),
+        "schedule.update",
+    ),
+    "scheduling.schedule delete": (
+        lambda: posts(url_of("scheduling.schedule", "delete", factories.schedule().pk), post="yes"),
+        "schedule.delete",
+    ),
+    "scheduling.schedule action delete_selected": (
+        lambda: acts("scheduling.schedule", "delete_selected", factories.schedule()),
+        "schedule.delete",
+    ),
+    "scheduling.schedule button enable": (
+        lambda: press("scheduling.schedule", "enable", factories.schedule(status="disabled")),
+        "schedule.update",
+    ),
+    "scheduling.schedule button disable": (
+        lambda: press("scheduling.schedule", "disable", factories.schedule()),
+        "schedule.update",
+    ),
+    "scheduling.task button cancel": (
+        lambda: press("scheduling.task", "cancel", factories.task()),
+        "task.cancel",
+    ),
+    "scheduling.task button retry": (lambda: press("scheduling.task", "retry", failed_task()), "task.retry"),
+}
+
+
+def doors_of(model_admin: Any, request: Any):
+    """Yield the names of all ways in which a superuser can write by one admin class."""
+    label = model_admin.opts.label_lower
+    for verb in ("add", "change", "delete"):
+        if getattr(model_admin, f"has_{verb}_permission")(request):
+            yield f"{label} {verb}"
+    yield from (f"{label} action {name}" for name in model_admin.get_actions(request))
+    yield from (f"{label} button {button.name}" for button in model_admin.buttons)
+    info = f"{model_admin.opts.app_label}_{model_admin.opts.model_name}"
+    known = {f"{info}_{name}" for name in ORDINARY}
+    known |= {f"{info}_{button.name.replace('-', '_')}" for button in model_admin.buttons}
+    for pattern in model_admin.get_urls():
+        if pattern.name and pattern.name not in known | READING:
+            yield f"{label} view {pattern.name}"
+    if model_admin.list_editable:
+        yield f"{label} list"
+
+
+def test_the_table_holds_every_door():
+    request = RequestFactory().get("/")
+    request.user = User.objects.create_superuser("root")
+    doors = {door for each in admin.site._registry.values() for door in doors_of(each, request)}
+    assert doors == {door.partition(":")[0] for door in DOORS}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_write_leaves_an_entry_with_who_and_what(door):
+    browser = client_of(superuser=True)
+    go, action = DOORS[door]
+    through = go()
+    before = AuditEntry.objects.latest("pk").pk
+    assert through(browser).status_code in (200, 302)
+    entries = AuditEntry.objects.filter(pk__gt=before)
+    assert action in {entry.action for entry in entries}, door
+    assert {(entry.actor_kind, entry.actor, entry.address) for entry in entries} == {
+        ("user", "root", "127.0.0.1")
+    }
+    assert all(entry.before or entry.after for entry in entries)
+
+
+def test_changing_ones_own_password_leaves_an_entry():
+    user = User.objects.create_superuser("root", password=PASSWORD)
+    browser = client_of("scheduling.view_job")
+    browser.force_login(user)
+    values = {"old_password": PASSWORD, "new_password1": PASSWORD + "-2", "new_password2": PASSWORD + "-2"}
+    url = reverse("admin:password_change")
+    browser.post(url, values | {"new_password2": "another"})
+    assert AuditEntry.objects.latest("pk").action == "user.login"
+    assert browser.post(url, values).status_code == 302
+    entry = AuditEntry.objects.latest("pk")
+    assert (entry.action, entry.actor, entry.subject) == ("user.update", "root", "root")
+    assert entry.after == {"password": "changed"}
+
+
+def test_the_history_of_an_object_leads_to_its_entries():
+    browser = client_of(superuser=True)
+    job, other = factories.job(), factories.job()
+    browser.post(url_of("scheduling.job", "disable", job.pk))
+    browser.post(url_of("scheduling.job", "disable", other.pk))
+    url = browser.get(url_of("scheduling.job", "history", job.pk)).context["audit_url"]
+    listed = browser.get(url).context["cl"].result_list
+    assert [(entry.action, entry.subject_id) for entry in listed] == [
+        ("job.update", str(job.pk)),
+        ("job.create", str(job.pk)),
+    ]
