@@ -162,6 +162,7 @@ def test_no_policy_lets_a_page_run_its_own_scripts_or_evaluate_text():
         ("/admin/login/", {"cookie": "csrftoken=x"}, 403),
     ],
 )
+@pytest.mark.django_db
 def test_error_pages_have_the_policy_and_no_trace(path, headers, status):
     client = Client(enforce_csrf_checks=True)
     response = client.post(path, headers=headers) if status == 403 else client.get(path, headers=headers)
