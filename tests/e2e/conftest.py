@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from tests.e2e.installation import AgentProgram, Installation, agent_python, make_template
+from tests.databases import drop_template
+from tests.e2e.installation import AgentProgram, Installation, agent_python
 
 
 @pytest.fixture(scope="session")
@@ -16,10 +17,10 @@ def e2e_folder(tmp_path_factory: pytest.TempPathFactory, django_db_blocker) -> I
     agent_python(folder / "venv")
     name = connection.settings_dict["NAME"]
     with django_db_blocker.unblock():
-        make_template()
         yield folder
         connection.close()
         connection.settings_dict["NAME"] = name
+    drop_template()
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ import importlib.metadata
 import os
 import re
 import shutil
-import subprocess
-import sys
 import uuid
 import venv
 from pathlib import Path
@@ -13,7 +11,6 @@ from typing import Any
 
 import psycopg
 from django.db import connection
-from psycopg import sql
 
 from agents.models import Agent
 from agents.tokens import issue_agent_token
@@ -21,12 +18,12 @@ from gateway.models import Connection
 from scheduling.clock import database_now
 from scheduling.models import Job, Task, TaskInstance
 from tests import factories
+from tests.databases import create_database, drop_database
 from tests.e2e import oracle
 from tests.e2e.oracle import Ledger, until
-from tests.processes import ROOT, Program, database_url, free_port, manage_program, wait_for_http
+from tests.processes import ROOT, Program, free_port, manage_program, wait_for_http
 
 # Workers that run tests at the same time share the cluster.
-TEMPLATE = f"hetuflow_e2e_template_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 
 
 class AgentProgram(Program):
@@ -79,7 +76,7 @@ class Installation:
         self.database = f"hetuflow_e2e_{uuid.uuid4().hex[:12]}"
         self.ledger = Ledger(folder / "ledger")
         self.programs: list[Program] = []
-        _administer(f"CREATE DATABASE {self.database} TEMPLATE {TEMPLATE}")
+        create_database(self.database)
 
     def enter(self) -> None:
         """Let this test's own queries go to the installation's database."""
@@ -160,7 +157,7 @@ class Installation:
         oracle.kill(pid for agent in agents for pid in oracle.processes_of(agent.folder))
         oracle.kill(oracle.processes_of_attempts(TaskInstance.objects.values_list("pk", flat=True)))
         connection.close()
-        _administer(f"DROP DATABASE {self.database} WITH (FORCE)")
+        drop_database(self.database)
         for program in self.programs:
             assert program.log is not None
             text = program.log.read_text(errors="replace")
@@ -168,27 +165,6 @@ class Installation:
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}-{uuid.uuid4().hex[:6]}.log"
-
-
-def make_template() -> None:
-    """Make the migrated database that installations are copies of."""
-    _administer(f"DROP DATABASE IF EXISTS {TEMPLATE}")
-    _administer(f"CREATE DATABASE {TEMPLATE}")
-    name, connection.settings_dict["NAME"] = connection.settings_dict["NAME"], TEMPLATE
-    try:
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "manage.py", "migrate", "--verbosity", "0"],
-            cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": database_url()},
-            check=True,
-        )
-    finally:
-        connection.settings_dict["NAME"] = name
-
-
-def _administer(statement: str) -> None:
-    with psycopg.connect(os.environ["HETUFLOW_TEST_CLUSTER"], autocommit=True) as administrator:
-        administrator.execute(sql.SQL(statement))  # type: ignore[arg-type]
 
 
 def agent_python(folder: Path) -> Path:
