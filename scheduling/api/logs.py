@@ -157,6 +157,8 @@ class _Lines:
 async def _follow(instance_id: uuid.UUID, wanted: LogRequest, render: Any) -> AsyncIterator[bytes]:
     """Yield output as it is stored, until the attempt ended and all of it was sent."""
     offset = wanted.offset
+    # The server sends its headers with the first of the body, which may be long in coming.
+    yield b""
     while True:
         is_settled, pieces = await _in_thread(partial(_look, instance_id, wanted.stream, offset))
         for data in render(pieces):
