@@ -101,6 +101,7 @@ def system_info(
     Of tasks, those of `namespaces` alone are counted, where that is given.
     """
     build = build_info()
+    metrics = system_metrics(include_details=True, namespaces=namespaces)
     info: dict[str, Any] = {
         "name": NAME,
         "version": settings.HETUFLOW_VERSION,
@@ -108,9 +109,9 @@ def system_info(
         "git_commit": build.git_commit,
         "build": build,
         "is_leader": is_leader(),
-        "uptime": uptime_secs(),
+        "uptime": metrics["application"]["uptime"],
         "features": FEATURES,
-        **system_metrics(include_details=True, namespaces=namespaces),
+        **metrics,
     }
     if include_environment:
         info["environment"] = {
