@@ -233,6 +233,8 @@ def test_the_lines_of_an_agents_log_are_paged_and_filtered(api):
     assert lines(task_instance_id=str(instance_id)) == (["1", "2"], 2)
     response = api.post(f"{URL}/{agent.id}/logs", {"filter": {"levels": "x", "since": {"gt": 1}}})
     assert (response.status_code, set(attrs(response))) == (400, {"filter.levels", "filter.since"})
+    response = api.post(f"{URL}/{agent.id}/logs", {"filter": {"contains": {}}})
+    assert (response.status_code, set(attrs(response))) == (400, {"filter.contains"})
 
 
 def test_a_heartbeat_by_http_says_how_the_agent_is_until_it_falls_silent(api):
