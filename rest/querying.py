@@ -134,7 +134,7 @@ class QueryTable:
             if key in ("page", "limit", "offset"):
                 page[key] = _whole_number(values[-1])
             elif key == "order_by":
-                page["order_bys"] = [name for value in values for name in value.split(",") if name]
+                page["order_bys"] = [name for value in values if value for name in value.split(",")]
             elif key not in _RESERVED_PARAMS:
                 condition &= self._read_param(key, values, problems)
         limited = {key.partition("__")[0] for key in params if key.partition("__")[2] in _LIMITING}

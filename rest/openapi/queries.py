@@ -81,9 +81,10 @@ def list_parameters(table: QueryTable, registry: Any) -> Iterator[OpenApiParamet
             yield OpenApiParameter(name, schema, description=schema.pop("description"))
     keys = ", ".join(f"`{key}`" for key in table.sort_keys)
     key = _order_key(table)
+    pattern = f"^({key}(,{key}){{0,{MAX_ORDER_KEYS - 1}}})?$"
     yield OpenApiParameter(
         "order_by",
-        {"type": "string", "pattern": f"^{key}(,{key})*$", "examples": [f"-{table.sort_keys[-1]}"]},
+        {"type": "string", "pattern": pattern, "examples": [f"-{table.sort_keys[-1]}"]},
         description=f"Comma-separated keys, descending with `-`: {keys}.",
     )
     for name, entry in table.fields.items():

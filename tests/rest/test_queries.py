@@ -193,3 +193,10 @@ def test_a_query_is_an_object_or_nothing_at_all(api, body):
         assert api.post(url, body, content_type="application/json").status_code == 400
         assert api.post(url, b"", content_type="application/json").status_code == 200
         assert api.post(url).status_code == 200
+
+
+def test_an_order_may_be_empty_but_none_of_its_keys(api):
+    for order in ("", "id", "id,-name"):
+        assert api.get(f"{URL}?order_by={order}").status_code == 200
+    for order in (",", "id,", "id,,name"):
+        assert api.get(f"{URL}?order_by={order}").status_code == 400
