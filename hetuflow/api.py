@@ -12,6 +12,7 @@ from drf_standardized_errors.handler import ExceptionHandler
 from psycopg.errors import QueryCanceled
 from rest_framework import exceptions, status
 from rest_framework.permissions import AllowAny
+from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -95,7 +96,15 @@ class AgentTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyp
 
 def exception_handler(exc: Exception, context: Any) -> Response | None:
     """Answer every exception of a view in one shape; what no rule here knows is a 500 without details."""
+    _answer_in_json(context["request"])
     return _Handler(_as_http(exc), context).run()
+
+
+def _answer_in_json(request: Request) -> None:
+    """Let the answer be JSON, whatever the view renders otherwise; only a browser gets a page around it."""
+    if not isinstance(getattr(request, "accepted_renderer", None), BrowsableAPIRenderer):
+        request.accepted_renderer = JSONRenderer()
+        request.accepted_media_type = JSONRenderer.media_type
 
 
 class _Handler(ExceptionHandler):

@@ -38,18 +38,14 @@ T = TypeVar("T")
 
 
 class JSONLinesRenderer(JSONRenderer):
-    """Stands for JSON lines in content negotiation; errors are plain JSON."""
+    """Stands for JSON lines in content negotiation."""
 
     media_type = "application/x-ndjson"
     format = "jsonl"
 
-    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> Any:
-        renderer_context["response"]["Content-Type"] = "application/json"
-        return super().render(data, "application/json", renderer_context)
 
-
-class PlainTextRenderer(JSONLinesRenderer):
-    """Stands for plain text in content negotiation; errors are plain JSON."""
+class PlainTextRenderer(JSONRenderer):
+    """Stands for plain text in content negotiation."""
 
     media_type = "text/plain"
     format = "txt"

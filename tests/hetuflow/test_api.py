@@ -146,3 +146,16 @@ def test_the_root_leads_to_the_admin(client):
 def test_the_schema_is_made_without_a_warning(capsys):
     call_command("spectacular", "--validate", "--fail-on-warn", "--file", "/dev/null")
     assert "Warning" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "accept"), [("docs", "text/html"), ("redoc", "*/*"), ("schema", "*/*"), ("v1/jobs", "image/png")]
+)
+def test_a_refusal_is_json_whatever_the_path_answers_otherwise(client, user, path, accept):
+    client.force_login(user)
+    for answer in (
+        client.put(f"/api/{path}", headers={"accept": accept}),
+        client.get(f"/api/{path}", headers={"authorization": "Bearer wrong", "accept": accept}),
+    ):
+        assert answer.status_code in (401, 403, 405, 406)
+        assert set(answer.json()) == {"type", "errors"}
