@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from autobahn.websocket.types import ConnectionDeny
+from daphne import http_protocol
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
@@ -18,6 +19,7 @@ from twisted.internet import reactor
 from agents.protocol import version
 from gateway.runtime import running_runtime, stop_runtime
 from hetuflow.asgi import application
+from hetuflow.http_requests import BoundedRequest
 
 logger = logging.getLogger(__name__)
 
@@ -177,6 +179,7 @@ class AsgiServer(Server):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until a signal, or until the port cannot be had."""
         WebSocketFactory.protocol = _Protocol
+        http_protocol.WebRequest = BoundedRequest
         reactor.callWhenRunning(self._on_running)
         super().run()
 
