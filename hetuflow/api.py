@@ -8,7 +8,9 @@ from django.db import InterfaceError, OperationalError
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import extend_schema
+from drf_standardized_errors.formatter import ExceptionFormatter
 from drf_standardized_errors.handler import ExceptionHandler
+from drf_standardized_errors.types import Error
 from psycopg.errors import QueryCanceled
 from rest_framework import exceptions, status
 from rest_framework.permissions import AllowAny
@@ -105,6 +107,13 @@ def _answer_in_json(request: Request) -> None:
     if not isinstance(getattr(request, "accepted_renderer", None), BrowsableAPIRenderer):
         request.accepted_renderer = JSONRenderer()
         request.accepted_media_type = JSONRenderer.media_type
+
+
+class OneErrorForEachField(ExceptionFormatter):
+    """Says of each field at fault the first thing that is wrong with it."""
+
+    def get_errors(self) -> list[Error]:
+        return list({error.attr: error for error in reversed(super().get_errors())}.values())[::-1]
 
 
 class _Handler(ExceptionHandler):

@@ -174,7 +174,10 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "hetuflow.api.exception_handler",
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
 }
-DRF_STANDARDIZED_ERRORS = {"ENABLE_IN_DEBUG_FOR_UNHANDLED_EXCEPTIONS": True}
+DRF_STANDARDIZED_ERRORS = {
+    "ENABLE_IN_DEBUG_FOR_UNHANDLED_EXCEPTIONS": True,
+    "EXCEPTION_FORMATTER_CLASS": "hetuflow.api.OneErrorForEachField",
+}
 
 # --- time, language, static files ---------------------------------------------------------------------
 

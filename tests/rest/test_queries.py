@@ -200,3 +200,9 @@ def test_an_order_may_be_empty_but_none_of_its_keys(api):
         assert api.get(f"{URL}?order_by={order}").status_code == 200
     for order in (",", "id,", "id,,name"):
         assert api.get(f"{URL}?order_by={order}").status_code == 400
+
+
+def test_a_field_that_is_wrong_twice_is_named_once(api):
+    answer = api.get(f"{URL}?enabled=x&enabled=y&id=z&page=0")
+    assert answer.status_code == 400
+    assert [error["attr"] for error in answer.json()["errors"]] == ["enabled", "id", "page"]
