@@ -20,6 +20,7 @@ from agents.protocol import version
 from gateway.runtime import running_runtime, stop_runtime
 from hetuflow.asgi import application
 from hetuflow.http_requests import BoundedRequest
+from hetuflow.response_headers import DATA_POLICY
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,21 @@ class _Unsent:
 
     def stopProducing(self) -> None:
         self.is_full = True
+
+
+class _Request(BoundedRequest):
+    """A request; one that never came to Django is refused in plain text, with headers as good as Django's."""
+
+    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+        headers = [
+            (b"Content-Type", b"text/plain; charset=utf-8"),
+            (b"Content-Security-Policy", DATA_POLICY.encode()),
+            (b"X-Content-Type-Options", b"nosniff"),
+            (b"Cache-Control", b"no-store"),
+        ]
+        self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
+        text = f"{status} {status_text.decode()}: {body}\n"
+        self.handle_reply({"type": "http.response.body", "body": text.encode()})
 
 
 class _Protocol(WebSocketProtocol):  # type: ignore[misc]
@@ -179,7 +195,7 @@ class AsgiServer(Server):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until a signal, or until the port cannot be had."""
         WebSocketFactory.protocol = _Protocol
-        http_protocol.WebRequest = BoundedRequest
+        http_protocol.WebRequest = _Request
         reactor.callWhenRunning(self._on_running)
         super().run()
 

@@ -8,6 +8,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from hetuflow.production import refuse_unsafe_settings
+from hetuflow.response_headers import DATA_POLICY
 from tests.processes import (
     ROOT,
     database_url,
@@ -111,6 +112,21 @@ def test_behind_https_cookies_are_secure_and_browsers_keep_to_it():
     assert told["Strict-Transport-Security"] == "max-age=31536000"
     assert "Secure" in told["Set-Cookie"]
     assert told["Content-Security-Policy"].startswith("default-src 'self'; script-src 'self';")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_request_that_never_came_to_django_is_refused_in_plain_text():
+    with server(**GOOD) as port:
+        browser = HTTPConnection("127.0.0.1", port, timeout=10)
+        browser.putrequest("GET", "/?<script>")
+        browser.putheader("X-Odd", b"\x0b<script>")
+        browser.endheaders()
+        answer = browser.getresponse()
+        text = answer.read().decode()
+        browser.close()
+    assert (answer.status, text) == (400, "400 Bad Request: Invalid header value\n")
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert answer.headers["Content-Security-Policy"] == DATA_POLICY
 
 
 @pytest.mark.django_db(transaction=True)
