@@ -5,7 +5,7 @@ An answer leaves only after the commit of what it answers.
 
 import logging
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
@@ -14,6 +14,7 @@ from django.conf import settings
 
 from agents.protocol import messages, version
 from gateway import services
+from gateway.intrusion import note_foreign_attempts
 from gateway.session import AgentSession, Credit
 from gateway.workers import Batcher, run_for_ever
 from scheduling.attempts import ReportedFact
@@ -213,13 +214,20 @@ def _apply_facts(batch: list[Told]) -> tuple[lifecycle.ReportResult, set[uuid.UU
     if not reports:
         return lifecycle.ReportResult(stale=[]), set()
     result = lifecycle.apply_reports(reports, now=now)
-    intruders = services.foreign_attempts(key for key, _ in result.stale) if result.stale else set()
-    return result, intruders
+    return result, _intruders(batch, [key for key, _ in result.stale])
 
 
 def _store_output(batch: list[Chunks]) -> tuple[output.StoredOutput, set[uuid.UUID]]:
     stored = output.store_output([chunk for received in batch for chunk in received.content])
-    return stored, services.foreign_attempts(stored.stale) if stored.stale else set()
+    return stored, _intruders(batch, stored.stale)
+
+
+def _intruders(batch: Sequence[Received[Any]], stale: Collection[AttemptKey]) -> set[uuid.UUID]:
+    """Return who spoke for another agent's attempt: what does not fit its attempt is looked at once more."""
+    if not stale:
+        return set()
+    addresses = {received.session.agent_id: received.session.remote_address for received in batch}
+    return note_foreign_attempts(stale, addresses=addresses)
 
 
 def _apply_heartbeats(batch: list[Beat]) -> list[list[messages.AttemptRef]]:

@@ -1,7 +1,7 @@
 """What the gateway reads and writes of sessions: set-based, synchronous, `now` by the database's clock."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -230,15 +230,6 @@ def apply_heartbeats(
 def live_attempts(*, agent_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     """Return the attempts of these agents that have not ended."""
     return set(TaskInstance.objects.live().filter(agent_id__in=list(agent_ids)).values_list("pk", flat=True))
-
-
-def foreign_attempts(keys: Iterable[AttemptKey]) -> set[uuid.UUID]:
-    """Return which of these agents named an attempt that belongs to another agent."""
-    named = {key.instance_id: key.agent_id for key in keys}
-    owners = TaskInstance.objects.filter(pk__in=list(named), agent__isnull=False).values_list(
-        "pk", "agent_id"
-    )
-    return {named[instance_id] for instance_id, owner in owners if named[instance_id] != owner}
 
 
 def note_command_results(

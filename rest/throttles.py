@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 from django.conf import settings
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -31,10 +32,11 @@ class ByCaller(BaseThrottle):
 
 
 class ByAddress(BaseThrottle):
-    """Requests from one address; for paths that are open to all."""
+    """Requests from one address that do something; for paths that are open to all."""
 
     rate: ClassVar[Rate]
 
     def allow_request(self, request: Request, view: Any) -> bool:
-        self.rate.take(caller_at(address_of(request)))
+        if request.method not in SAFE_METHODS:
+            self.rate.take(caller_at(address_of(request)))
         return True

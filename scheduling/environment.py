@@ -8,22 +8,49 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}\Z")
 MAX_ENVIRONMENT_BYTES: Final = 64 * 1024
 
 # Each of these changes which program runs or what it loads, so only who runs the server may allow them.
+# Whoever may run a job may set its variables, and is not to run another program by that.
 _DANGEROUS: Final = frozenset(
-    {
-        "PATH",
-        "BASH_ENV",
-        "ENV",
-        "IFS",
-        "SHELLOPTS",
-        "BASHOPTS",
-        "PS4",
-        "PYTHONSTARTUP",
-        "PYTHONPATH",
-        "PYTHONHOME",
-    }
-    | {"NODE_OPTIONS", "PERL5OPT", "RUBYOPT", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "GCONV_PATH"}
+    # Shells, and programs that other programs start.
+    "PATH BASH_ENV ENV IFS SHELLOPTS BASHOPTS PS4 PROMPT_COMMAND CDPATH GLOBIGNORE SHELL EDITOR VISUAL PAGER"
+    " BROWSER LESSOPEN LESSCLOSE SSH_ASKPASS"
+    # The C library and OpenSSL.
+    " GCONV_PATH GLIBC_TUNABLES LOCPATH NLSPATH HOSTALIASES RESOLV_HOST_CONF OPENSSL_CONF OPENSSL_MODULES"
+    " OPENSSL_ENGINES SSLKEYLOGFILE"
+    # Interpreters and compilers.
+    " NODE_OPTIONS NODE_PATH PERL5OPT PERL5LIB PERL5DB PERLLIB RUBYOPT RUBYLIB JAVA_TOOL_OPTIONS"
+    " _JAVA_OPTIONS JDK_JAVA_OPTIONS CLASSPATH RUSTC RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER RUSTFLAGS".split()
 )
-_DANGEROUS_PREFIXES: Final = ("LD_", "DYLD_", "HETUFLOW_", "BASH_FUNC_")
+_DANGEROUS_PREFIXES: Final = (
+    *("LD_", "DYLD_", "HETUFLOW_", "BASH_FUNC_"),
+    *("PYTHON", "GIT_", "NPM_CONFIG_", "PIP_", "UV_", "CARGO_"),
+)
+# Of those with such a prefix, what commands often need and what takes over nothing.
+_HARMLESS: Final = frozenset(
+    [
+        "PYTHONUNBUFFERED",
+        "PYTHONDONTWRITEBYTECODE",
+        "PYTHONIOENCODING",
+        "PYTHONUTF8",
+        "PYTHONHASHSEED",
+        "PYTHONFAULTHANDLER",
+        "PYTHONOPTIMIZE",
+        "PYTHONDEVMODE",
+        "PYTHONNOUSERSITE",
+        "PYTHONSAFEPATH",
+        "PYTHONTRACEMALLOC",
+        "PYTHONASYNCIODEBUG",
+        "GIT_AUTHOR_NAME",
+        "GIT_AUTHOR_EMAIL",
+        "GIT_AUTHOR_DATE",
+        "GIT_COMMITTER_NAME",
+        "GIT_COMMITTER_EMAIL",
+        "GIT_COMMITTER_DATE",
+        "GIT_TERMINAL_PROMPT",
+        "CARGO_TERM_COLOR",
+        "UV_NO_PROGRESS",
+        "PIP_NO_INPUT",
+    ]
+)
 
 
 def environment_problem(environment: object, *, allowed: Collection[str] = ()) -> str | None:
@@ -38,9 +65,12 @@ def environment_problem(environment: object, *, allowed: Collection[str] = ()) -
             return f"{str(name)[:80]!r} is not a name of an environment variable: letters, digits and _ only"
         if not isinstance(value, str) or "\x00" in value:
             return f"{name}: expected a string"
-        is_dangerous = name.upper() in _DANGEROUS or name.upper().startswith(_DANGEROUS_PREFIXES)
-        if is_dangerous and name not in allowed:
+        if _is_dangerous(name.upper()) and name not in allowed:
             return f"{name} is reserved; an administrator can allow it with HETUFLOW_ALLOWED_ENVIRONMENT"
     if sum(len(name) + len(value.encode()) for name, value in environment.items()) > MAX_ENVIRONMENT_BYTES:
         return f"the variables together are larger than {MAX_ENVIRONMENT_BYTES} bytes"
     return None
+
+
+def _is_dangerous(name: str) -> bool:
+    return name in _DANGEROUS or (name.startswith(_DANGEROUS_PREFIXES) and name not in _HARMLESS)

@@ -87,7 +87,8 @@ def _route(request: Any) -> Route | None:
 
 def _action(route: Route, view: Any) -> str:
     """Return the view method that the page is about: the current one, or what a form of it does."""
-    return getattr(view, "action", None) or next(iter(route.actions.values()))
+    action = getattr(view, "action", None)
+    return action if action not in (None, "metadata") else next(iter(route.actions.values()))
 
 
 def _title(route: Route | None, view: Any) -> str:

@@ -8,6 +8,8 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from access.models import AuditEntry
+from agents.models import Agent
 from gateway.models import AgentLog
 from scheduling.models import Task, TaskInstance
 from scheduling.services.output import read_output
@@ -110,6 +112,11 @@ def test_an_agent_that_reports_on_anothers_attempt_changes_nothing_and_is_discon
     run(conversation())
     instance = TaskInstance.objects.get()
     assert (instance.status, instance.stdout_bytes) == ("running", 0)
+    entry = AuditEntry.objects.get(action="task_instance.foreign_report")
+    intruding = Agent.objects.get(pk=intruder["agent_id"])
+    assert (entry.actor_kind, entry.actor, entry.address) == ("agent", intruding.name, "127.0.0.1")
+    assert (entry.subject_id, entry.namespace) == (str(instance.pk), instance.task.namespace)
+    assert entry.after == {"reported_by": intruder["agent_id"], "agent_id": credentials["agent_id"]}
 
 
 def test_an_acknowledgement_is_sent_only_after_the_commit(port, credentials, task):
