@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 from django.conf import settings
-from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -37,6 +36,6 @@ class ByAddress(BaseThrottle):
     rate: ClassVar[Rate]
 
     def allow_request(self, request: Request, view: Any) -> bool:
-        if request.method not in SAFE_METHODS:
+        if request.method == "POST":
             self.rate.take(caller_at(address_of(request)))
         return True

@@ -217,7 +217,7 @@ def test_what_is_done_here_is_in_the_audit_log(browser):
     press(browser, "issue_token", agent)
     press(browser, "rotate_tokens", agent)
     press(browser, "revoke_token", agent, token=token.row.pk)
-    entries = AuditEntry.objects.filter(actor="root").order_by("pk")
+    entries = AuditEntry.objects.filter(actor="root").exclude(action="user.login").order_by("pk")
     assert list(entries.values_list("action", flat=True)) == [
         "enrollment_token.create",
         "enrollment_token.revoke",

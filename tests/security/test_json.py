@@ -3,14 +3,10 @@
 import json
 
 import pytest
-from websockets.exceptions import ConnectionClosed
 
-from agents.models import Agent
 from hetuflow.permission_matrix import rules
 from tests.access.world import HERE, build, ids
 from tests.database import fingerprint
-from tests.gateway.conftest import new_credentials
-from tests.gateway.peer import Peer, run
 
 BODIES = {
     "deep": "[" * 100_000 + "]" * 100_000,
@@ -62,31 +58,3 @@ def _answers(body):
         answer = client.generic(rule.method, path, body, content_type="application/json", REMOTE_ADDR=REMOTE)
         yield answer.status_code, (rule.method, rule.path, answer.content[:200])
     assert fingerprint(but_for=["access_throttle"]) == before
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("name", [*BODIES, "ten megabytes"])
-def test_the_socket_refuses_it_and_serves_the_next_one(port, name):
-    payload = TOO_MUCH if name == "ten megabytes" else BODIES[name]
-    frame = payload if isinstance(payload, bytes) else _frame(payload)
-
-    async def conversation():
-        peer = await Peer.registered(port, **new_credentials_)
-        try:
-            await peer.socket.send(frame)
-            answer = await peer.receive_any("nack")
-            assert answer["code"] in ("invalid", "malformed")
-        except ConnectionClosed:
-            assert peer.socket.close_code in (1003, 1007, 1008, 1009)
-
-    new_credentials_ = new_credentials()
-    run(conversation())
-    agent = Agent.objects.get(pk=new_credentials_["agent_id"])
-    assert (agent.name, agent.metrics) == (agent.name, {})
-
-
-def _frame(payload):
-    return (
-        '{"kind": "heartbeat", "id": "0199f3a2-6c1e-7b4d-9a55-3f0c8e21d704", "timestamp": 1,'
-        f' "payload": {payload}}}'
-    )

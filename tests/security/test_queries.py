@@ -25,7 +25,6 @@ STRANGERS = (
     "pk",
     "id__gt__lt",
     "archived_at",
-    "token",
     "__class__",
     "namespace__regex",
     "id__raw",
@@ -33,12 +32,6 @@ STRANGERS = (
 )
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(scope="module")
-def made():
-    """Clients are made once; each test logs in anew."""
-    return {}
 
 
 @pytest.fixture
