@@ -155,4 +155,6 @@ class UnknownPath(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         self.format_kwarg = None
+        negotiated = self.perform_content_negotiation(request, force=True)
+        request.accepted_renderer, request.accepted_media_type = negotiated
         raise exceptions.NotFound
