@@ -16,6 +16,7 @@ MODULES = sorted(
     for path in (ROOT / package).rglob("*.py")
     if not {"migrations", "__pycache__"} & set(path.parts)
 )
+TESTS = sorted(path for path in (ROOT / "tests").rglob("*.py") if "__pycache__" not in path.parts)
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
 # To be split; a module or function that has become short enough must leave the list.
@@ -48,10 +49,12 @@ def length_of(function):
 
 def test_the_modules_that_are_looked_at_are_there():
     assert {"scheduling/services/lifecycle.py", "gateway/consumers.py"} <= {name_of(path) for path in MODULES}
+    assert {"tests/test_house.py", "tests/e2e/oracle.py"} <= {name_of(path) for path in TESTS}
 
 
 def test_no_module_is_longer_than_its_limit():
-    long = {name_of(path) for path in MODULES if len(path.read_text().splitlines()) > MAX_MODULE_LINES}
+    modules = [*MODULES, *TESTS]
+    long = {name_of(path) for path in modules if len(path.read_text().splitlines()) > MAX_MODULE_LINES}
     assert long == LONG_MODULES
 
 

@@ -10,7 +10,6 @@ ended, nothing ran twice, and every result is there.
 import os
 import uuid
 from collections import Counter
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
@@ -33,7 +32,6 @@ from scheduling.attempts import ReportedFact
 from scheduling.models import Lease, Task, TaskInstance
 from scheduling.services import lifecycle, manual, rescue
 from scheduling.services.claiming import claim
-from scheduling.services.lifecycle import AttemptKey
 from scheduling.services.output import Chunk, store_output
 from scheduling.states import (
     INSTANCE_TRANSITIONS,
@@ -45,45 +43,10 @@ from scheduling.states import (
 from tests import factories
 from tests.e2e import oracle
 from tests.factories import NOW
+from tests.machines import SLOTS, AgentMachine, Held, key_of, registration
 
-SLOTS = 2
 LEASE_SECS = 30
 ENDS = st.sampled_from(["completed", "failed", "timeout"])
-
-
-@dataclass
-class Held:
-    """An attempt on an agent's disk."""
-
-    key: AttemptKey
-    started: bool = False
-    end: ReportedFact | None = None
-    is_acknowledged: bool = False
-    must_stop: bool = False
-
-    @property
-    def facts(self):
-        running = ReportedFact(seq=1, status=InstanceStatus.RUNNING, at=NOW, start_delay_ms=1.0)
-        return [running] * self.started + [self.end] * (self.end is not None)
-
-    @property
-    def output(self):
-        return f"output of {self.key.instance_id}".encode()
-
-
-@dataclass
-class AgentMachine:
-    """A machine that runs commands; `held` is on its disk and survives a crash."""
-
-    agent: object
-    epoch: uuid.UUID = field(default_factory=uuid.uuid4)
-    session_id: uuid.UUID | None = None
-    offered: int = 0
-    held: dict[uuid.UUID, Held] = field(default_factory=dict)
-
-    @property
-    def free(self):
-        return SLOTS - sum(held.end is None for held in self.held.values())
 
 
 class Cluster(RuleBasedStateMachine):
@@ -386,33 +349,6 @@ def can_reach(transitions, before, after):
                 reached.add(status)
                 waiting.append(status)
     return after in reached
-
-
-def key_of(started):
-    return AttemptKey(agent_id=started.agent_id, instance_id=started.instance_id, token=started.token)
-
-
-def registration(machine):
-    def status(held):
-        if held.end is not None:
-            return held.end.status.value
-        return "running" if held.started else "dispatched"
-
-    return messages.Register(
-        protocol=1,
-        agent_id=machine.agent.id,
-        epoch=machine.epoch,
-        name="a",
-        version="1",
-        hostname="h",
-        labels={},
-        capabilities=messages.Capabilities(max_concurrent_tasks=SLOTS, commands=["bash"]),
-        attempts=[
-            messages.HeldAttempt(instance_id=held.key.instance_id, token=held.key.token, status=status(held))
-            for held in machine.held.values()
-            if not held.is_acknowledged
-        ],
-    )
 
 
 @pytest.mark.django_db

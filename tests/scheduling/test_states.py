@@ -2,50 +2,28 @@
 
 import contextlib
 import re
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.db import IntegrityError, transaction
-from django.db.models import F
 
-from scheduling.attempts import ReportedFact
 from scheduling.errors import InvalidState
-from scheduling.models import Task, TaskInstance
 from scheduling.services import lifecycle, manual
 from scheduling.services.claiming import claim
 from scheduling.services.lifecycle import AttemptKey
 from scheduling.states import (
-    INSTANCE_LIVE,
     INSTANCE_TERMINAL,
     INSTANCE_TRANSITIONS,
     TASK_TERMINAL,
     TASK_TRANSITIONS,
     InstanceStatus,
-    TaskStatus,
 )
 from tests import factories
 from tests.factories import NOW
+from tests.scheduling.cases import STATES, Case, decline, lose, report
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "state-machine.md").read_text()
 SECTIONS = {"Task": TASK_TRANSITIONS, "Task instance": INSTANCE_TRANSITIONS}
-LATER = NOW + timedelta(seconds=31)
-
-
-@dataclass
-class Case:
-    """A task, the attempt that events speak of (the first one), and how it stands."""
-
-    task: Task
-    agent: object
-    key: AttemptKey | None = None
-
-    @property
-    def statuses(self):
-        self.task.refresh_from_db()
-        instance = TaskInstance.objects.get(pk=self.key.instance_id).status if self.key else None
-        return self.task.status, instance
 
 
 # --- the page ------------------------------------------------------------------------------------------
@@ -79,105 +57,6 @@ def test_a_terminal_status_has_no_way_out_but_the_retry_by_hand():
         "cancelled": {"pending"},
     }
 
-
-# --- states, as the services make them ------------------------------------------------------------------
-
-
-def waiting(max_retries=0):
-    job = factories.job(config={"max_retries": max_retries, "retry_interval_secs": 60})
-    return Case(task=factories.task(job=job), agent=factories.agent())
-
-
-def take(case, *, now=NOW):
-    (started,) = claim(slots={case.agent.id: 1}, now=now, lead_secs=2, lease_secs=30)
-    assert started.task_id == case.task.pk
-    case.key = case.key or AttemptKey(
-        agent_id=case.agent.id, instance_id=started.instance_id, token=started.token
-    )
-
-
-def report(status, *, seq=9):
-    def event(case):
-        fact = ReportedFact(seq=seq, status=InstanceStatus(status), at=NOW, exit_code=3)
-        lifecycle.apply_reports([(case.key, fact)], now=NOW)
-
-    return event
-
-
-def claimed(max_retries=0):
-    case = waiting(max_retries)
-    take(case)
-    return case
-
-
-def accepted(max_retries=0):
-    case = claimed(max_retries)
-    lifecycle.accept_attempts([case.key], now=NOW)
-    return case
-
-
-def running(max_retries=0):
-    case = accepted(max_retries)
-    report("running", seq=1)(case)
-    return case
-
-
-def with_retries(build):
-    return lambda: build(max_retries=1)
-
-
-def asked_to_stop(build):
-    def asked():
-        case = build(max_retries=1)
-        manual.cancel(task_id=case.task.pk, now=NOW)
-        return case
-
-    return asked
-
-
-def after(build, event):
-    def ended():
-        case = build()
-        event(case)
-        return case
-
-    return ended
-
-
-def lose(case):
-    lifecycle.lose_attempts(now=LATER, limit=10)
-
-
-def decline(case):
-    lifecycle.decline_attempts([(case.key, "no free slot")], now=NOW)
-
-
-STATES = {
-    "waiting": (waiting, ("pending", None)),
-    "claimed": (claimed, ("locked", "pending")),
-    "claimed with retries": (with_retries(claimed), ("locked", "pending")),
-    "claimed, asked to stop": (asked_to_stop(claimed), ("locked", "pending")),
-    "accepted": (accepted, ("dispatched", "dispatched")),
-    "accepted with retries": (with_retries(accepted), ("dispatched", "dispatched")),
-    "accepted, asked to stop": (asked_to_stop(accepted), ("dispatched", "dispatched")),
-    "running": (running, ("running", "running")),
-    "running with retries": (with_retries(running), ("running", "running")),
-    "running, asked to stop": (asked_to_stop(running), ("running", "running")),
-    "waiting for its retry": (
-        after(with_retries(running), report("failed", seq=2)),
-        ("waiting_retry", "failed"),
-    ),
-    "declined": (after(claimed, decline), ("pending", "skipped")),
-    "completed": (after(running, report("completed", seq=2)), ("completed", "completed")),
-    "failed": (after(running, report("failed", seq=2)), ("failed", "failed")),
-    "timed out": (after(running, report("timeout", seq=2)), ("failed", "timeout")),
-    "lost": (after(running, lose), ("failed", "lost")),
-    "cancelled": (after(running, report("cancelled", seq=2)), ("cancelled", "cancelled")),
-    "cancelled while it waited": (
-        after(waiting, lambda case: manual.cancel(task_id=case.task.pk, now=NOW)),
-        ("cancelled", None),
-    ),
-}
 
 # --- events ---------------------------------------------------------------------------------------------
 
@@ -310,94 +189,3 @@ def test_the_effects_together_are_the_whole_table_and_nothing_else():
 
 def test_every_effect_is_one_that_is_tried():
     assert EFFECTS.keys() <= set(CASES)
-
-
-# --- the triggers ---------------------------------------------------------------------------------------
-
-
-def statuses_after_tries(model, pk, statuses, **more):
-    """Return which of `statuses` the database lets a row become; each is tried and undone."""
-    let = []
-    for status in statuses:
-        fields = {"status": status} | more
-        if model is Task:
-            fields["completed_at"] = NOW if status in TASK_TERMINAL else None
-        with contextlib.suppress(IntegrityError), transaction.atomic():
-            assert model.objects.filter(pk=pk).update(**fields) == 1
-            let.append(status)
-            transaction.set_rollback(True)
-    return let
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize(
-    "state", ["completed", "failed", "timed out", "lost", "cancelled", "declined", "waiting for its retry"]
-)
-def test_the_database_refuses_every_way_out_of_a_terminal_instance(state):
-    case = STATES[state][0]()
-    others = [status for status in InstanceStatus if status != case.statuses[1]]
-    assert statuses_after_tries(TaskInstance, case.key.instance_id, others) == []
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize("state", ["completed", "failed", "cancelled", "cancelled while it waited"])
-def test_the_database_lets_a_terminal_task_go_nowhere_but_by_a_counted_retry(state):
-    case = STATES[state][0]()
-    others = [status for status in TaskStatus if status != case.statuses[0]]
-    assert statuses_after_tries(Task, case.task.pk, others) == []
-    way_back = [] if state == "completed" else ["pending"]
-    retry = {"manual_retries": F("manual_retries") + 1}
-    assert statuses_after_tries(Task, case.task.pk, others, **retry) == way_back
-
-
-@pytest.mark.django_db
-def test_a_status_that_does_not_end_anything_is_no_concern_of_the_triggers():
-    case = running()
-    assert statuses_after_tries(TaskInstance, case.key.instance_id, INSTANCE_LIVE) == list(INSTANCE_LIVE)
-
-
-@pytest.mark.django_db
-def test_a_start_that_is_reported_after_the_end_is_kept():
-    case = accepted()
-    ended = ReportedFact(seq=2, status=InstanceStatus.COMPLETED, at=NOW + timedelta(seconds=7), exit_code=0)
-    started = ReportedFact(seq=1, status=InstanceStatus.RUNNING, at=NOW, start_delay_ms=1.5)
-    for fact in (ended, started):
-        lifecycle.apply_reports([(case.key, fact)], now=NOW)
-    instance = TaskInstance.objects.get(pk=case.key.instance_id)
-    assert (instance.status, instance.started_at, instance.start_delay_ms) == ("completed", NOW, 1.5)
-    assert (instance.completed_at, instance.exit_code) == (NOW + timedelta(seconds=7), 0)
-
-
-# --- overlap --------------------------------------------------------------------------------------------
-
-
-def two_tasks_of(policy):
-    """One attempt of a limited job runs and a planned instant of the same job is due."""
-    job = factories.job(config={"concurrency_policy": policy})
-    schedule = factories.schedule(job=job)
-    case = Case(task=factories.task(job=job), agent=factories.agent())
-    take(case)
-    report("running", seq=1)(case)
-    second = factories.task(job=job)
-    Task.objects.filter(pk=second.pk).update(schedule=schedule)
-    return case, second
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize(("policy", "status"), [("forbid", "cancelled"), ("queue", "pending")])
-def test_an_instant_that_overlaps_is_skipped_or_waits_by_its_policy(policy, status):
-    case, second = two_tasks_of(policy)
-    lifecycle.skip_overlapping_tasks(now=NOW)
-    second.refresh_from_db()
-    assert (second.status, second.outcome) == (status, "skipped_overlap" if policy == "forbid" else None)
-    assert case.statuses == ("running", "running")
-
-
-@pytest.mark.django_db
-def test_a_newer_instant_asks_the_running_one_to_stop_and_takes_its_place():
-    case, second = two_tasks_of("replace")
-    assert lifecycle.replace_overlapping_attempts(now=NOW) == 1
-    assert lifecycle.replace_overlapping_attempts(now=NOW) == 0
-    report("cancelled", seq=2)(case)
-    (started,) = claim(slots={case.agent.id: 1}, now=NOW, lead_secs=2, lease_secs=30)
-    assert (started.task_id, case.statuses) == (second.pk, ("cancelled", "cancelled"))
