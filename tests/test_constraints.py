@@ -5,11 +5,15 @@ from datetime import timedelta
 
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import Group
 from django.db import IntegrityError, connection, models, transaction
 
+from access import audit, tokens
+from access.models import ApiToken, AuditEntry, Grant
 from agents.enrollment import create_enrollment_token
 from agents.models import Agent, AgentToken, EnrollmentToken
 from agents.tokens import issue_token
+from rest.models import IdempotencyKey
 from scheduling.models import (
     Alert,
     Backfill,
@@ -24,10 +28,10 @@ from scheduling.models import (
     TaskInstance,
 )
 from scheduling.services.claiming import claim
-from tests import factories
+from tests import factories, people
 from tests.factories import NOW
 
-APPS = ("agents", "scheduling", "gateway")
+APPS = ("access", "rest", "agents", "scheduling", "gateway")
 MODELS = [model for model in apps.get_models() if model._meta.app_label in APPS]
 POSITIVE = (models.PositiveIntegerField, models.PositiveSmallIntegerField, models.PositiveBigIntegerField)
 
@@ -72,6 +76,34 @@ def change(model, row, **fields):
 
 def enrolment(**fields):
     return create_enrollment_token(now=NOW, **fields).row
+
+
+def role(**fields):
+    group = Group.objects.create(name=f"group {Group.objects.count()}")
+    return Grant.objects.create(**{"group": group, "namespace": "default", "role": "viewer", **fields})
+
+
+def token(**fields):
+    row, _secret = tokens.issue(user=people.person(), name="program")
+    change(ApiToken, row, **fields)
+    return row
+
+
+def entry(**fields):
+    values = {"by": factories.ANN, "action": "job.create", "subject": "a job", **fields}
+    audit.record_all([audit.entry(**values)])
+    return AuditEntry.objects.latest("pk")
+
+
+def stranger():
+    row = audit.entry(by=factories.ANN, action="job.create", subject="a job")
+    row.actor_kind = "ghost"
+    row.save()
+
+
+def answered_key(**fields):
+    values = {"caller": "user 1", "key": "k", "digest": "0" * 64, **fields}
+    return IdempotencyKey.objects.create(**values)
 
 
 def two_places():
@@ -139,6 +171,16 @@ VIOLATIONS = {
     "scheduling_taskinstance.token": lambda: [
         another_attempt(one, attempt=2, status="failed", token=one.token) for one in [attempt()]
     ],
+    "grant_one_role_per_namespace": lambda: copy_of(role()),
+    "grant_role_known": lambda: role(role="emperor"),
+    "grant_namespace_not_empty": lambda: role(namespace=""),
+    "apitoken_name_unique": lambda: copy_of(token(), digest="0" * 64),
+    "apitoken_scope_known": lambda: token(scope="everything"),
+    "apitoken_name_not_empty": lambda: token(name=""),
+    "access_apitoken.digest": lambda: copy_of(token(), name="another"),
+    "auditentry_actor_kind_known": stranger,
+    "auditentry_action_not_empty": lambda: entry(action=""),
+    "idempotencykey_once_per_caller": lambda: [answered_key() for _ in range(2)],
     "enrollmenttoken_lives_a_week_at_most": lambda: enrolment(life=timedelta(days=7, microseconds=1)),
     "enrollmenttoken_used_in_time_by_an_agent": lambda: change(EnrollmentToken, enrolment(), used_at=NOW),
     "enrollmenttoken_agent_has_its_own_name": lambda: enrolment(agent=factories.agent(), name="x"),
@@ -147,6 +189,25 @@ VIOLATIONS = {
         copy_of(AgentToken.objects.get()) for _ in [issue_token(agent=factories.agent())]
     ],
 }
+
+
+# What triggers refuse is broken in a way for each of them.
+ENDED = {"status": "cancelled", "completed_at": NOW}
+FINAL = {
+    "auditentry_final": lambda: change(AuditEntry, entry(), actor="somebody else"),
+    "task_terminal_is_final": lambda: [
+        change(Task, task, **fields)
+        for task in [factories.task()]
+        for fields in (ENDED, {"status": "running", "completed_at": None})
+    ],
+    "taskinstance_terminal_is_final": lambda: [
+        change(TaskInstance, one, **fields)
+        for one in [attempt()]
+        for fields in (ENDED, {"status": "running", "completed_at": None})
+    ],
+}
+# These fill in what a row takes over from another, and refuse nothing.
+HELPFUL = {"taskinstance_namespace_of_task"}
 
 
 def rules():
@@ -218,6 +279,35 @@ def test_the_database_holds_no_rule_that_the_models_do_not_state():
         and not any(name.startswith(one.replace(".", "_")) for one in rules() if "." in one)
     }
     assert strangers == set()
+
+
+def test_every_trigger_of_the_database_is_broken_below_or_refuses_nothing():
+    tables = [model._meta.db_table for model in MODELS]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tgname FROM pg_trigger WHERE tgrelid = ANY(%s::regclass[]) AND NOT tgisinternal", [tables]
+        )
+        found = {name for (name,) in cursor.fetchall()}
+    assert found == FINAL.keys() | HELPFUL
+
+
+@pytest.mark.parametrize("trigger", sorted(FINAL))
+def test_the_database_refuses_to_change_what_is_final(trigger):
+    with (
+        pytest.raises(IntegrityError, match=r"is never changed|is cancelled, which is terminal"),
+        transaction.atomic(),
+    ):
+        FINAL[trigger]()
+
+
+def test_an_audit_entry_stays_as_it_was_when_somebody_tries_to_change_it():
+    written = entry(after={"name": "x"})
+    columns = [field.column for field in AuditEntry._meta.local_fields]
+    for column in columns:
+        with pytest.raises(IntegrityError, match="is never changed"), transaction.atomic():
+            change(AuditEntry, written, **{column: getattr(written, column)})
+    kept = AuditEntry.objects.filter(pk=written.pk).values().get()
+    assert kept == {column: getattr(written, column) for column in columns}
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ print(sorted(name for name in sys.modules if name.split(".")[0] == "agents"))
 
 def test_models_migrations_and_names_of_constraints_agree_on_their_prefix():
     pattern = re.compile(r'(?:Unique|Check)Constraint\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*?name="(\w+)"')
-    for package in ("agents", "scheduling", "gateway"):
+    for package in ("access", "rest", "agents", "scheduling", "gateway"):
         single, several = ROOT / package / "models.py", sorted((ROOT / package / "models").glob("*.py"))
         text = "\n".join(path.read_text() for path in several or [single])
         classes = {name.lower() for name in re.findall(r"^class (\w+)\(models\.Model\)", text, re.MULTILINE)}
