@@ -38,5 +38,15 @@ def record_failed_login(
     audit.record(by=_person(name, request), action="user.login_failed", subject=name)
 
 
+def record_refused_login(request: HttpRequest | None, user: User, reason: str) -> None:
+    """Note that somebody who gave the right password was not let in, and why."""
+    audit.record(
+        by=_person(user.get_username(), request),
+        action="user.login_failed",
+        subject=user,
+        after={"reason": reason},
+    )
+
+
 def _person(name: str, request: HttpRequest | None) -> Actor:
     return Actor(kind=ActorKind.USER, name=name, address="" if request is None else address_of(request))

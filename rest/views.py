@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model, QuerySet
 from rest_framework import status
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -177,6 +178,15 @@ class ResourceViewSet(GenericViewSet[Any]):
     def authorize(self, permission: str, namespace: str) -> None:
         """Raise PermissionDenied where the caller lacks a permission in a namespace that the body names."""
         permissions.authorize(self.request, permission, namespace)
+
+    def permit(self, namespace: str) -> None:
+        """Ask once more whether the caller may, of the namespace that a row has when a service locked it.
+
+        Raises NotFound or PermissionDenied, as before the call.
+        """
+        if not permissions.authority_for(self.request).may_in(namespace, self.view_permission):
+            raise NotFound
+        self.authorize(self.needed_permission, namespace)
 
     @property
     def actor(self) -> Actor:

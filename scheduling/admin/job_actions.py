@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from access.callers import actor_of
 from scheduling.admin.pages import Button, ServiceAdmin
-from scheduling.admin.permissions import may
+from scheduling.admin.permissions import may, permit
 from scheduling.clock import database_now
 from scheduling.errors import SchedulingError
 from scheduling.models import Job
@@ -21,7 +21,13 @@ from scheduling.services.manual import trigger_job
 
 
 def _set_enabled(job_admin: Any, request: HttpRequest, job: Job, *, enabled: bool) -> str:
-    update_job(job_id=job.pk, now=database_now(), by=actor_of(request), enabled=enabled)
+    update_job(
+        job_id=job.pk,
+        now=database_now(),
+        by=actor_of(request),
+        permit=permit(request, "scheduling.switch_job"),
+        enabled=enabled,
+    )
     return (
         _("The job is enabled.")
         if enabled

@@ -23,7 +23,7 @@ from scheduling.admin import words
 from scheduling.admin.job_actions import JobActions
 from scheduling.admin.job_form import OWN_FIELDS, JobForm, RunForm
 from scheduling.admin.namespaces import SuggestsNamespaces
-from scheduling.admin.permissions import may, may_in, seen_by
+from scheduling.admin.permissions import may, may_in, permit, seen_by
 from scheduling.admin.tasks import tasks_url
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField, SchedulingError
@@ -146,7 +146,13 @@ class JobAdmin(SuggestsNamespaces, JobActions):
         if "namespace" in fields and not may_in(request, permission, fields["namespace"]):
             raise InvalidField({"namespace": _("Your role in this namespace does not allow it.")})
         if change:
-            return update_job(job_id=obj.pk, now=database_now(), by=actor_of(request), **fields)
+            return update_job(
+                job_id=obj.pk,
+                now=database_now(),
+                by=actor_of(request),
+                permit=permit(request, permission),
+                **fields,
+            )
         return create_job(by=actor_of(request), **fields)
 
     # --- list -----------------------------------------------------------------------------------------
@@ -292,11 +298,16 @@ class JobAdmin(SuggestsNamespaces, JobActions):
         return [str(job) for job in objs], {}, set() if may_all else {str(self.opts.verbose_name)}, []
 
     def delete_model(self, request: HttpRequest, obj: Job) -> None:
-        archive_job(job_id=obj.pk, now=database_now(), by=actor_of(request))
+        archive_job(
+            job_id=obj.pk,
+            now=database_now(),
+            by=actor_of(request),
+            permit=permit(request, "scheduling.delete_job"),
+        )
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         for job in queryset:
-            archive_job(job_id=job.pk, now=database_now(), by=actor_of(request))
+            self.delete_model(request, job)
 
 
 def _next(schedule: Schedule, *, now: datetime) -> SafeString | str:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.auth import get_permission_codename
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db.models import Model, Q, QuerySet, Value
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, RelatedDropdownFilter
 
 from access.backends import authority_of_user
+from access.permits import Permit
 from access.roles import ALL_PERMISSIONS
 from rest.permissions import seen
 
@@ -36,6 +37,16 @@ def may(request: HttpRequest, permission: str, obj: Model | None = None) -> bool
 def may_in(request: HttpRequest, permission: str, namespace: str) -> bool:
     """Whether the user holds `permission` in a namespace."""
     return authority_of_user(request.user).may_in(namespace, permission)
+
+
+def permit(request: HttpRequest, permission: str) -> Permit:
+    """Return what asks once more, of the namespace of a locked row; it raises PermissionDenied."""
+
+    def ask(namespace: str) -> None:
+        if not may_in(request, permission, namespace):
+            raise PermissionDenied
+
+    return ask
 
 
 def seen_by(request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:

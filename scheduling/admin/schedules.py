@@ -26,7 +26,7 @@ from access.callers import actor_of
 from scheduling.admin import words
 from scheduling.admin.jobs import SCHEDULABLE
 from scheduling.admin.pages import Button, ServiceAdmin, ServiceForm
-from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may
+from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may, permit
 from scheduling.admin.tasks import job_link, tasks_url
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
@@ -113,7 +113,11 @@ def _set_status(
     schedule_admin: "ScheduleAdmin", request: HttpRequest, schedule: Schedule, status: str
 ) -> str:
     changed = update_schedule(
-        schedule_id=schedule.pk, now=database_now(), by=actor_of(request), status=status
+        schedule_id=schedule.pk,
+        now=database_now(),
+        by=actor_of(request),
+        permit=permit(request, "scheduling.switch_schedule"),
+        status=status,
     )
     return _("The schedule is now: %(status)s.") % {"status": changed.get_status_display()}
 
@@ -200,11 +204,18 @@ class ScheduleAdmin(ServiceAdmin):
         if change:
             if not fields:
                 return obj
-            return update_schedule(schedule_id=obj.pk, now=database_now(), by=actor_of(request), **fields)
+            return update_schedule(
+                schedule_id=obj.pk,
+                now=database_now(),
+                by=actor_of(request),
+                permit=permit(request, "scheduling.change_schedule"),
+                **fields,
+            )
         job = Job.objects.present().get(pk=form.cleaned_data["job"].pk)
         if not may(request, "scheduling.add_schedule", job):
             raise InvalidField({"job": _("Your role in this namespace does not allow it.")})
-        return create_schedule(job=job, now=database_now(), by=actor_of(request), **fields)
+        permitted = permit(request, "scheduling.add_schedule")
+        return create_schedule(job=job, now=database_now(), by=actor_of(request), permit=permitted, **fields)
 
     @admin.display(description=gettext_lazy("schedule"))
     def when(self, schedule: Schedule) -> SafeString:
@@ -263,8 +274,13 @@ class ScheduleAdmin(ServiceAdmin):
         return [str(schedule) for schedule in objs], {}, lacking, []
 
     def delete_model(self, request: HttpRequest, obj: Schedule) -> None:
-        archive_schedule(schedule_id=obj.pk, now=database_now(), by=actor_of(request))
+        archive_schedule(
+            schedule_id=obj.pk,
+            now=database_now(),
+            by=actor_of(request),
+            permit=permit(request, "scheduling.delete_schedule"),
+        )
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
         for schedule in queryset:
-            archive_schedule(schedule_id=schedule.pk, now=database_now(), by=actor_of(request))
+            self.delete_model(request, schedule)

@@ -17,7 +17,8 @@ from agents.models import AgentStatus
 from scheduling.kinds import ScheduleKind, ScheduleStatus
 from scheduling.models import Schedule
 from scheduling.recurrence import instants_between
-from scheduling.services.definitions import SUPPORTED_KINDS, recurrence_of
+from scheduling.services.definitions import SUPPORTED_KINDS
+from scheduling.services.next_runs import recurrence_of
 from scheduling.states import InstanceStatus, Outcome, TaskStatus
 from scheduling.timing.cron import MACROS
 from scheduling.timing.words import in_words

@@ -82,10 +82,12 @@ class JobViewSet(ResourceViewSet):
     def perform_update(self, entity: Job, data: dict[str, Any]) -> Job:
         if "namespace" in data:
             self.authorize("scheduling.change_job", data["namespace"])
-        return definitions.update_job(job_id=entity.pk, now=database_now(), by=self.actor, **data)
+        return definitions.update_job(
+            job_id=entity.pk, now=database_now(), by=self.actor, permit=self.permit, **data
+        )
 
     def perform_destroy(self, entity: Job) -> None:
-        definitions.archive_job(job_id=entity.pk, now=database_now(), by=self.actor)
+        definitions.archive_job(job_id=entity.pk, now=database_now(), by=self.actor, permit=self.permit)
 
     def enable(self, request: Request, pk: int) -> Response:
         """Let schedules run the job."""
@@ -109,7 +111,9 @@ class JobViewSet(ResourceViewSet):
 
     def _set_enabled(self, pk: int, *, enabled: bool) -> Response:
         self.read_body()
-        job = definitions.update_job(job_id=pk, now=database_now(), by=self.actor, enabled=enabled)
+        job = definitions.update_job(
+            job_id=pk, now=database_now(), by=self.actor, permit=self.permit, enabled=enabled
+        )
         return Response(self.represent(job))
 
 
@@ -139,24 +143,32 @@ class ScheduleViewSet(ResourceViewSet):
 
     def perform_create(self, data: dict[str, Any]) -> Schedule:
         self.authorize("scheduling.add_schedule", data["job"].namespace)
-        return definitions.create_schedule(now=database_now(), by=self.actor, **data)
+        return definitions.create_schedule(now=database_now(), by=self.actor, permit=self.permit, **data)
 
     def perform_update(self, entity: Schedule, data: dict[str, Any]) -> Schedule:
-        return definitions.update_schedule(schedule_id=entity.pk, now=database_now(), by=self.actor, **data)
+        return definitions.update_schedule(
+            schedule_id=entity.pk, now=database_now(), by=self.actor, permit=self.permit, **data
+        )
 
     def perform_destroy(self, entity: Schedule) -> None:
-        definitions.archive_schedule(schedule_id=entity.pk, now=database_now(), by=self.actor)
+        definitions.archive_schedule(
+            schedule_id=entity.pk, now=database_now(), by=self.actor, permit=self.permit
+        )
 
     def enable(self, request: Request, pk: int) -> Response:
         """Plan the schedule's instants from now on."""
         self.read_body()
-        schedule = definitions.enable_schedule(schedule_id=pk, now=database_now(), by=self.actor)
+        schedule = definitions.enable_schedule(
+            schedule_id=pk, now=database_now(), by=self.actor, permit=self.permit
+        )
         return Response(self.represent(schedule))
 
     def disable(self, request: Request, pk: int) -> Response:
         """Plan no further instants."""
         self.read_body()
-        schedule = definitions.disable_schedule(schedule_id=pk, now=database_now(), by=self.actor)
+        schedule = definitions.disable_schedule(
+            schedule_id=pk, now=database_now(), by=self.actor, permit=self.permit
+        )
         return Response(self.represent(schedule))
 
     def of_job(self, request: Request, job_id: int) -> Response:

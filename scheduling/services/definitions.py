@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -12,16 +12,18 @@ from django.db import IntegrityError, transaction
 
 from access import audit
 from access.actors import SYSTEM, Actor
+from access.permits import Permit, anywhere
 from access.roles import EVERYWHERE
 from scheduling import hints
 from scheduling.calendars import NO_CALENDAR
 from scheduling.environment import environment_problem
 from scheduling.errors import AlreadyExists, InvalidField, InvalidState
-from scheduling.kinds import IntervalMode, ScheduleKind, ScheduleStatus
+from scheduling.kinds import ScheduleKind, ScheduleStatus
 from scheduling.models import Job, Route, Schedule, Task
-from scheduling.recurrence import Recurrence, RecurrenceError, next_after, validate
+from scheduling.recurrence import RecurrenceError, validate
 from scheduling.services import lifecycle
 from scheduling.services.calendars import rules_of
+from scheduling.services.next_runs import recurrence_of, set_next_run
 from scheduling.states import TaskStatus
 from scheduling.task_config import TaskConfig, TaskConfigError, clean_task_config, load_task_config
 from scheduling.templates import Moment, render_parameters
@@ -56,16 +58,6 @@ _AUDITED_OF_SCHEDULE: Final = (
 _LEAST: Final = {"jitter_secs": 0, "max_count": 1, "pause_after_failures": 1, "catch_up_secs": 0}
 # Parameters travel to the agent in one frame, beside configuration and environment.
 MAX_PARAMETERS_BYTES: Final = 48 * 1024
-_RECURRENCE_FIELDS: Final = (
-    "kind",
-    "cron_expression",
-    "interval_secs",
-    "timezone",
-    "start_time",
-    "end_time",
-    "dst_gap",
-    "dst_overlap",
-)
 
 
 def create_job(*, by: Actor = SYSTEM, **fields: Any) -> Job:
@@ -81,14 +73,17 @@ def create_job(*, by: Actor = SYSTEM, **fields: Any) -> Job:
         return job
 
 
-def update_job(*, job_id: int, now: datetime, by: Actor = SYSTEM, **fields: Any) -> Job:
+def update_job(
+    *, job_id: int, now: datetime, by: Actor = SYSTEM, permit: Permit = anywhere, **fields: Any
+) -> Job:
     """Change the given fields of a job, and those of `config` one by one, and return it.
 
     Tasks that are planned already keep the configuration they were planned with; disabling cancels those
-    that no agent has yet. Locks the job. Raises what `create_job` does, and Job.DoesNotExist.
+    that no agent has yet. Locks the job. Raises what `create_job` and `permit` do, and Job.DoesNotExist.
     """
     with transaction.atomic():
         job = Job.objects.present().select_for_update().get(pk=job_id)
+        permit(job.namespace)
         before = audit.snapshot(job, _JOB_FIELDS)
         if isinstance(fields.get("config"), Mapping):
             fields["config"] = {**job.config, **fields["config"]}
@@ -104,10 +99,14 @@ def update_job(*, job_id: int, now: datetime, by: Actor = SYSTEM, **fields: Any)
         return job
 
 
-def archive_job(*, job_id: int, now: datetime, by: Actor = SYSTEM) -> None:
-    """Take a job out of every list and stop its schedules; its history stays. Raises Job.DoesNotExist."""
+def archive_job(*, job_id: int, now: datetime, by: Actor = SYSTEM, permit: Permit = anywhere) -> None:
+    """Take a job out of every list and stop its schedules; its history stays.
+
+    Locks the job. Raises what `permit` does, and Job.DoesNotExist.
+    """
     with transaction.atomic():
         job = Job.objects.present().select_for_update().get(pk=job_id)
+        permit(job.namespace)
         Job.objects.filter(pk=job.pk).update(archived_at=now, enabled=False, updated_at=now)
         Schedule.objects.filter(job=job, archived_at__isnull=True).update(
             archived_at=now, status=ScheduleStatus.DISABLED, next_run_at=None, updated_at=now
@@ -117,33 +116,46 @@ def archive_job(*, job_id: int, now: datetime, by: Actor = SYSTEM) -> None:
         audit.record(by=by, action="job.delete", subject=job, namespace=job.namespace, before=before)
 
 
-def create_schedule(*, job: Job, now: datetime, by: Actor = SYSTEM, **fields: Any) -> Schedule:
-    """Create and return a schedule of `job`, planned from `now` on. Raises InvalidField."""
-    schedule = Schedule(job=job)
+def create_schedule(
+    *, job: Job, now: datetime, by: Actor = SYSTEM, permit: Permit = anywhere, **fields: Any
+) -> Schedule:
+    """Create and return a schedule of `job`, planned from `now` on.
+
+    Locks the job. Raises InvalidField, what `permit` does, and Job.DoesNotExist.
+    """
     with transaction.atomic():
+        schedule = Schedule(job=_locked_job(pk=job.pk))
+        permit(schedule.job.namespace)
         schedule = _save_schedule(schedule, fields, now=now)
         _record_schedule(schedule, "schedule.create", by=by, after=_described(schedule))
         return schedule
 
 
-def update_schedule(*, schedule_id: int, now: datetime, by: Actor = SYSTEM, **fields: Any) -> Schedule:
+def update_schedule(
+    *, schedule_id: int, now: datetime, by: Actor = SYSTEM, permit: Permit = anywhere, **fields: Any
+) -> Schedule:
     """Change the given fields of a schedule and plan anew from `now`; return it.
 
     Planned tasks that no agent has yet are withdrawn, so that the new times replace the old ones; those of
-    the past stay. Locks the schedule. Raises InvalidField and Schedule.DoesNotExist.
+    the past stay. Locks job and schedule. Raises InvalidField, what `permit` does, and
+    Schedule.DoesNotExist.
     """
     with transaction.atomic():
-        schedule = _locked_schedule(schedule_id)
+        schedule = _locked_schedule(schedule_id, permit)
         before = _described(schedule)
         schedule = _save_schedule(schedule, fields, now=now)
         _record_schedule(schedule, "schedule.update", by=by, before=before, after=_described(schedule))
         return schedule
 
 
-def enable_schedule(*, schedule_id: int, now: datetime, by: Actor = SYSTEM) -> Schedule:
+def enable_schedule(
+    *, schedule_id: int, now: datetime, by: Actor = SYSTEM, permit: Permit = anywhere
+) -> Schedule:
     """Plan a schedule from `now` on; raise InvalidState where none of its instants is left."""
     with transaction.atomic():
-        schedule = update_schedule(schedule_id=schedule_id, now=now, by=by, status=ScheduleStatus.ENABLED)
+        schedule = update_schedule(
+            schedule_id=schedule_id, now=now, by=by, permit=permit, status=ScheduleStatus.ENABLED
+        )
         if schedule.status == ScheduleStatus.EXPIRED:
             raise InvalidState(
                 action="enable this schedule, which has no instant left",
@@ -153,15 +165,21 @@ def enable_schedule(*, schedule_id: int, now: datetime, by: Actor = SYSTEM) -> S
         return schedule
 
 
-def disable_schedule(*, schedule_id: int, now: datetime, by: Actor = SYSTEM) -> Schedule:
+def disable_schedule(
+    *, schedule_id: int, now: datetime, by: Actor = SYSTEM, permit: Permit = anywhere
+) -> Schedule:
     """Plan nothing of a schedule any more; raise Schedule.DoesNotExist."""
-    return update_schedule(schedule_id=schedule_id, now=now, by=by, status=ScheduleStatus.DISABLED)
+    return update_schedule(
+        schedule_id=schedule_id, now=now, by=by, permit=permit, status=ScheduleStatus.DISABLED
+    )
 
 
-def archive_schedule(*, schedule_id: int, now: datetime, by: Actor = SYSTEM) -> None:
-    """Delete a schedule, or where tasks refer to it, archive it. Raises Schedule.DoesNotExist."""
+def archive_schedule(
+    *, schedule_id: int, now: datetime, by: Actor = SYSTEM, permit: Permit = anywhere
+) -> None:
+    """Delete a schedule, or where tasks refer to it, archive it; raise what `update_schedule` does."""
     with transaction.atomic():
-        schedule = _locked_schedule(schedule_id)
+        schedule = _locked_schedule(schedule_id, permit)
         _record_schedule(schedule, "schedule.delete", by=by, before=_described(schedule))
         _withdraw_planned(schedule, now=now)
         if schedule.tasks.exists():
@@ -170,12 +188,6 @@ def archive_schedule(*, schedule_id: int, now: datetime, by: Actor = SYSTEM) -> 
             )
         else:
             schedule.delete()
-
-
-def recurrence_of(schedule: Schedule) -> Recurrence:
-    """Return the pure rule that `schedule` states."""
-    fields = {name: getattr(schedule, name) for name in _RECURRENCE_FIELDS}
-    return Recurrence(**fields, seed=str(schedule.seed))
 
 
 def route_for(*, config: TaskConfig, job_id: int | None) -> Route:
@@ -220,7 +232,16 @@ def task_config_for(
     return effective_config(config=config, command=job.command)
 
 
-def _locked_schedule(schedule_id: int) -> Schedule:
+def _locked_job(**which: Any) -> Job:
+    """Return a job that stays as it is until the end of the transaction; agents may go on with its tasks."""
+    job: Job = Job.objects.present().select_for_update(no_key=True, of=("self",)).get(**which)
+    return job
+
+
+def _locked_schedule(schedule_id: int, permit: Permit) -> Schedule:
+    """Return a schedule with its job, both locked, the job first as whoever changes a job does."""
+    found = Schedule.objects.present().get(pk=schedule_id)
+    permit(_locked_job(pk=found.job_id).namespace)
     schedules = Schedule.objects.present().select_related("job").select_for_update(of=("self",))
     schedule: Schedule = schedules.get(pk=schedule_id)
     return schedule
@@ -326,7 +347,7 @@ def _save_schedule(schedule: Schedule, fields: Mapping[str, Any], *, now: dateti
             schedule.enabled_at = now
         schedule.planned_until = now
         schedule.problem = ""
-        _set_next_run(schedule, now=now)
+        set_next_run(schedule, now=now)
         schedule.save()
         hints.tasks_became_claimable()
     return schedule
@@ -342,31 +363,6 @@ def _refuse_bad_parameters(schedule: Schedule, *, now: datetime) -> None:
         render_parameters(parameters, Moment(now, ZoneInfo(schedule.timezone), calendar))
     except ValueError as error:
         raise InvalidField({"parameters": str(error)}) from error
-
-
-def _set_next_run(schedule: Schedule, *, now: datetime) -> None:
-    """Set the next instant, and with it the status that follows from there being none."""
-    schedule.next_run_at = None
-    if schedule.status == ScheduleStatus.DISABLED:
-        return
-    used_up = schedule.max_count is not None and schedule.run_count >= schedule.max_count
-    # A start in the past is no reason to run at once, but for `once` it is the only instant there is.
-    if schedule.kind == ScheduleKind.ONCE and schedule.start_time and schedule.run_count == 0:
-        schedule.next_run_at = schedule.start_time
-        schedule.planned_until = min(now, schedule.start_time - timedelta(microseconds=1))
-    elif not used_up and _counts_from_the_end(schedule):
-        # The first run comes at the start, or at once.
-        schedule.next_run_at = max(now, schedule.start_time or now)
-        if schedule.end_time is not None and schedule.next_run_at > schedule.end_time:
-            schedule.next_run_at = None
-    elif not used_up:
-        schedule.next_run_at = next_after(recurrence_of(schedule), now)
-    has_next = schedule.next_run_at is not None
-    schedule.status = ScheduleStatus.ENABLED if has_next else ScheduleStatus.EXPIRED
-
-
-def _counts_from_the_end(schedule: Schedule) -> bool:
-    return schedule.kind == ScheduleKind.INTERVAL and schedule.interval_mode == IntervalMode.DELAY
 
 
 def _withdraw_planned(schedule: Schedule, *, now: datetime) -> None:

@@ -14,7 +14,7 @@ from django.db.models import F, Min, OuterRef, Subquery, Sum
 from scheduling.kinds import ScheduleStatus
 from scheduling.models import Schedule, Task, TaskInstance
 from scheduling.recurrence import instants_between
-from scheduling.services.definitions import recurrence_of
+from scheduling.services.next_runs import recurrence_of
 
 MAX_ENTRIES: Final = 1000
 # An instant that is still to come.

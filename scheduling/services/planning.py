@@ -24,7 +24,7 @@ from scheduling.models import Calendar, Freeze, Schedule
 from scheduling.recurrence import Recurrence, count_between, instants_after, instants_between, next_after
 from scheduling.services import alerts
 from scheduling.services.calendars import rules_of
-from scheduling.services.definitions import recurrence_of
+from scheduling.services.next_runs import recurrence_of
 from scheduling.states import Outcome, TaskStatus
 from scheduling.task_config import load_task_config
 from scheduling.templates import Moment, has_templates, render_parameters

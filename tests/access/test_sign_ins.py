@@ -38,6 +38,16 @@ def test_a_failed_login_is_written_down_alike_whether_there_is_such_a_user(clien
     assert (entry.subject_type, entry.subject_id, entry.before, entry.after) == ("user", "", None, None)
 
 
+def test_who_has_no_staff_status_is_not_let_in_and_that_is_written_down_with_the_reason(client):
+    bob = User.objects.create_user("bob", password=PASSWORD)
+    response = client.post(LOGIN, {"username": "bob", "password": PASSWORD}, REMOTE_ADDR="192.0.2.7")
+    assert response.status_code == 200
+    assert "sessionid" not in client.cookies
+    assert entries() == [("user.login_failed", "bob", "bob", "192.0.2.7")]
+    entry = AuditEntry.objects.get()
+    assert (entry.subject_id, entry.after) == (str(bob.pk), {"reason": "no staff status"})
+
+
 def test_no_password_is_written_down(client, ada):
     client.post(LOGIN, {"username": "ada", "password": "open sesame"})
     client.post(LOGIN, {"username": "ada", "password": PASSWORD})

@@ -20,7 +20,7 @@ from django.db import connection
 
 from scheduling.models import OutputChunk, Schedule, Task, TaskInstance
 from scheduling.recurrence import instants_between
-from scheduling.services.definitions import recurrence_of
+from scheduling.services.next_runs import recurrence_of
 from scheduling.states import TASK_TERMINAL
 
 LIMIT_SECS = 30.0
