@@ -271,10 +271,19 @@ def ids(rule: Rule, place: Place, world: World) -> dict[str, Any]:
     }
 
 
-def send(caller: Caller, rule: Rule, place: Place, world: World, **changed: Any) -> Any:
+def send(
+    caller: Caller,
+    rule: Rule,
+    place: Place,
+    world: World,
+    *,
+    body: Mapping[str, Any] | None = None,
+    **changed: Any,
+) -> Any:
     """Let somebody do what a rule is about to what is in a place; `changed` are other keys of the path."""
     path = rule.path.format(**{**ids(rule, place, world), **changed})
-    body = BODIES.get((rule.view, rule.action), lambda _: {})(place)
+    if body is None:
+        body = BODIES.get((rule.view, rule.action), lambda _: {})(place)
     return getattr(caller.client, rule.method.lower())(
         path, *([] if rule.method in ("GET", "HEAD") else [body])
     )
