@@ -16,6 +16,10 @@ from agents.daemon.server_api import ServerProblem
 from agents.daemon.tokens import TokenProblem, TokenSource
 
 EXIT_USAGE: Final = 1
+# What servers are given; an agent that was started beside one has no use for it.
+_SECRETS_OF_SERVERS: Final = ("DATABASE_URL", "HETUFLOW_ADMIN_PASSWORD", "HETUFLOW_SECRET_KEY", "PGPASSWORD")
+# Shorter ones could be part of anything.
+_LEAST_SECRET_CHARS: Final = 6
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     processes.hide_memory()  # the token is in there
     try:
         config = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
-        processes.hide_secrets(config.credentials.secrets)
+        processes.hide_secrets([*config.credentials.secrets, *_secrets_of_servers()])
         if config.action == ROTATE:
             _say(enrolling.rotate(config))
             return 0
@@ -42,6 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _run(config: Config, tokens: TokenSource) -> int:
     return await AgentDaemon(config, tokens, logs.set_up(config.log_level)).run()
+
+
+def _secrets_of_servers() -> list[str]:
+    values = [os.environ.get(name, "") for name in _SECRETS_OF_SERVERS]
+    return [value for value in values if len(value) >= _LEAST_SECRET_CHARS]
 
 
 def _say(line: str) -> None:

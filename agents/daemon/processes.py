@@ -53,7 +53,7 @@ def hide_secrets(secrets: list[str]) -> None:
             at = memory.raw.find(secret)
             while at >= 0:
                 ctypes.memset(start + at, ord("x"), len(secret))
-                at = memory.raw.find(secret)
+                at = memory.raw.find(secret, at + len(secret))
 
 
 def descendants(ancestor: int) -> list[int]:
