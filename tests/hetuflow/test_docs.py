@@ -4,13 +4,15 @@ import os
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
 
 from access.models import ApiToken, Grant
-from tests.processes import ROOT, database_url
+from agents.models import AgentToken, EnrollmentToken
+from tests.processes import ROOT, database_url, server
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _VARIABLE = re.compile(r"[\"']((?:HETUFLOW_|DATABASE_URL)[A-Z_]*)[\"']")
@@ -65,24 +67,32 @@ def test_the_commands_of_the_page_on_access_work_as_printed() -> None:
     blocks = re.findall(
         r"<!-- tested -->\n```sh\n(.*?)```", (ROOT / "docs" / "access.md").read_text(), re.DOTALL
     )
-    assert len(blocks) == 2
+    assert len(blocks) == 4
     script = "".join(blocks).replace(".venv/bin/python", f"{sys.executable} -W ignore")
-
-    done = subprocess.run(
-        ["bash", "-euc", script],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database_url()},
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
+    with server() as port:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script.replace("127.0.0.1:8000", f"127.0.0.1:{port}")],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": database_url()},
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert list(Grant.objects.values_list("group__name", "namespace", "role")) == [
-        ("night-shift", "*", "viewer")
-    ]
-    assert ApiToken.objects.get().namespace == "billing"
+    assert set(Grant.objects.values_list("group__name", "namespace", "role")) == {
+        ("night-shift", "*", "viewer"),
+        ("fleet", "*", "admin"),
+    }
+    assert ApiToken.objects.get(name="deployment").namespace == "billing"
+    enrolment = EnrollmentToken.objects.get()
+    assert (enrolment.name, enrolment.labels) == ("build-7", {"zone": "eu"})
+    assert f"-m agents.daemon --server ws://127.0.0.1:{port} --enroll hfe_" in done.stdout
+    first, spare, fresh = AgentToken.objects.filter(agent__name="build-8").order_by("pk")
+    assert first.revoked_at is not None
+    assert spare.expires_at - fresh.created_at == timedelta(minutes=10)
+    assert (fresh.name, fresh.revoked_at) == ("spare", None)
 
 
 def test_every_target_of_the_makefile_says_what_it_does() -> None:
