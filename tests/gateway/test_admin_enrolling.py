@@ -124,6 +124,11 @@ def test_the_page_tells_how_far_the_machine_has_come_until_there_is_nothing_to_w
     connect(agent)
     state, goes_on, content = look()
     assert (state, goes_on, page(agent) in content) == ("connected", False, True)
+    assert ">online<" in content
+    in_chinese = browser.get(
+        ARRIVAL, {"enrolment": EnrollmentToken.objects.get().pk}, HTTP_ACCEPT_LANGUAGE="zh-hans"
+    )
+    assert ">在线<" in in_chinese.content.decode()
 
 
 def test_a_token_that_expired_or_was_taken_back_is_not_waited_for(browser):

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from django.urls import reverse
 from django.utils import timezone
@@ -264,3 +266,10 @@ def test_deleting_several_says_that_it_archives_and_does(browser):
     browser.post(LIST, action | {"post": "yes"})
     assert Job.objects.present().count() == 1
     assert Job.objects.count() == 3
+
+
+def test_the_head_of_a_page_calls_a_job_by_its_very_name(browser):
+    job = factories.job(name="hello", namespace="default")
+    head = browser.get(page(job)).content.decode().partition("</header>")[0]
+    assert re.search(r">\s*default/hello\s*</a>", head)
+    assert re.search(r">\s*Jobs\s*</a>", head)
