@@ -1,11 +1,10 @@
-"""Cron expressions (pure): cronsim's, and what cronsim lacks put in front of it.
+"""Cron expressions (pure): read by cronsim, with what it lacks put in front; days are found here.
 
 Five fields as in Debian's cron, or six with seconds first; names, ranges, steps, lists, `L`, `LW`, `nL` and
 `n#k` are cronsim's. Added here: ranges that wrap (`FRI-MON`, `22-4`), `?`, `15W`, macros, `@every 90s`, and
 `~`: a value that is the same for ever for one schedule and spreads a fleet (as in OpenBSD's crontab(5)).
 """
 
-import copy
 import re
 from calendar import monthrange
 from collections.abc import Iterator
@@ -16,8 +15,10 @@ from hashlib import sha256
 from typing import Final
 
 from cronsim import CronSim, CronSimError
+from cronsim.cronsim import last_weekday
 
 from scheduling.timing.errors import ExpressionError
+from scheduling.timing.walking import LAST_YEAR, Clock
 
 MACROS: Final = {
     "@hourly": "0 * * * *",
@@ -30,7 +31,8 @@ MACROS: Final = {
 }
 MAX_EVERY: Final = timedelta(days=366)
 # Weekdays and leap years come round together after 400 years; whatever can happen does so within forty.
-_NEVER_AFTER: Final = timedelta(days=41 * 366)
+_YEARS_LOOKED_AT: Final = range(2024, 2024 + 41)
+_MONTHS_KNOWN: Final = 600
 
 _ANY_TIME: Final = datetime(2024, 1, 1)  # noqa: DTZ001 (a time on a wall)
 _EVERY: Final = re.compile(r"@every\s+((?:\d{1,9}(?:\.\d{1,6})?(?:h|ms|m|s|d))+)\Z", re.IGNORECASE)
@@ -70,8 +72,9 @@ class Every:
 class CronPattern:
     """A parsed expression, as a pattern of local times."""
 
-    def __init__(self, engine: "_Engine", *, text: str, is_wall_clock: bool) -> None:
-        self._engine = engine
+    def __init__(self, days: "CronDays", clock: Clock, *, text: str, is_wall_clock: bool) -> None:
+        self._days = days
+        self._clock = clock
         # The expression with all that is drawn and abbreviated spelt out.
         self.text = text
         # Debian's cron runs these once, whatever the clocks do; others follow the time that passes.
@@ -79,9 +82,7 @@ class CronPattern:
 
     def after(self, local: datetime) -> Iterator[datetime]:
         """Yield naive local times strictly after `local`, in order."""
-        engine = copy.copy(self._engine)
-        engine.dt = local.replace(microsecond=0)
-        return engine
+        return self._clock.after(local, self._days)
 
 
 def parse(expression: str, seed: str = "") -> CronPattern | Every:
@@ -110,41 +111,77 @@ def _parse(expression: str, seed: str) -> CronPattern | Every:
     spelt_out = " ".join(parts)
     parts[day], near = _without_near_weekdays(parts[day])
     try:
-        engine = _Engine(" ".join(parts), near)
+        read = CronSim(" ".join(parts), _ANY_TIME)
     except CronSimError as error:
         raise ExpressionError(f"{expression.strip()!r} cannot be planned: {error}") from None
-    if not engine.can_happen():
+    days = CronDays(read, near)
+    if not days.can_happen():
         raise ExpressionError(f"{expression.strip()!r} never comes true")
     minute, hour = parts[-5], parts[-4]
-    is_wall_clock = len(parts) == 5 and not minute.startswith("*") and not hour.startswith("*")
-    return CronPattern(engine, text=spelt_out, is_wall_clock=is_wall_clock)
+    return CronPattern(
+        days,
+        Clock(*(tuple(sorted(values)) for values in (read.hours, read.minutes, read.seconds))),
+        text=spelt_out,
+        is_wall_clock=not minute.startswith("*") and not hour.startswith("*"),
+    )
 
 
-class _Engine(CronSim):
-    """cronsim on local times, with the weekdays nearest to given days of the month."""
+class CronDays:
+    """The days of an expression: what cronsim has read, and weekdays nearest to days of the month."""
 
-    def __init__(self, expression: str, near: frozenset[int]) -> None:
-        super().__init__(expression, _ANY_TIME)
+    def __init__(self, read: CronSim, near: frozenset[int]) -> None:
+        self.last_year = LAST_YEAR
+        self._months = frozenset(read.months)
+        self._numbers = frozenset() if near and read.days == {_NO_DAY} else frozenset(read.days)
         self._near = near
-        if near and self.days == {_NO_DAY}:
-            self.days = set()
+        self._weekdays = frozenset(read.weekdays)
+        # As in Debian's cron: with a star in front of either field both must match, else one is enough.
+        self._must_both_match = read.day_and
+        self._known: dict[tuple[int, int], tuple[int, ...]] = {}
 
-    def match_dom(self, d: date) -> bool:
-        if super().match_dom(d):
-            return True
-        return any(_nearest_weekday(d.year, d.month, day) == d.day for day in self._near)
+    def of_month(self, year: int, month: int) -> tuple[int, ...]:
+        """Return the days of a month in order."""
+        if month not in self._months:
+            return ()
+        found = self._known.get((year, month))
+        if found is None:
+            if len(self._known) >= _MONTHS_KNOWN:
+                self._known.clear()
+            found = self._known[year, month] = self._find(year, month)
+        return found
 
     def can_happen(self) -> bool:
         """Whether it ever comes true: within 41 years from a year whose February has 29 days."""
-        day, last = date(2024, 1, 1), date(2024, 1, 1) + _NEVER_AFTER
-        while day < last:
-            if day.month not in self.months:
-                day = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
-            elif self.match_day(day):
-                return True
+        return any(self._find(year, month) for year in _YEARS_LOOKED_AT for month in self._months)
+
+    def _find(self, year: int, month: int) -> tuple[int, ...]:
+        first_weekday, last = monthrange(year, month)
+        by_number = self._by_number(year, month, last)
+        by_weekday = self._by_weekday(first_weekday, last)
+        return tuple(sorted(by_number & by_weekday if self._must_both_match else by_number | by_weekday))
+
+    def _by_number(self, year: int, month: int, last: int) -> set[int]:
+        days = {day for day in self._numbers if 1 <= day <= last}
+        days |= {_nearest_weekday(year, month, day) for day in self._near if day <= last}
+        if CronSim.LAST in self._numbers:
+            days.add(last)
+        if CronSim.LAST_WEEKDAY in self._numbers:
+            days.add(last_weekday(year, month))
+        return days
+
+    def _by_weekday(self, first_weekday: int, last: int) -> set[int]:
+        days: set[int] = set()
+        for weekday in self._weekdays:
+            number, which = weekday if isinstance(weekday, tuple) else (weekday, None)
+            # Sunday is 0 or 7 here, and 6 for the calendar, which begins with Monday.
+            all_of_it = range((number - 1 - first_weekday) % 7 + 1, last + 1, 7)
+            if which is None:
+                days.update(all_of_it)
+            elif which == CronSim.LAST:
+                days.add(all_of_it[-1])
             else:
-                day += timedelta(days=1)
-        return False
+                days.update(all_of_it[which - 1 : which])
+        return days
 
 
 # Stands where all days of the month are given as nearest weekdays; cronsim wants at least one number.

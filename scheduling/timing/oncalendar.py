@@ -7,11 +7,12 @@ import re
 from calendar import monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
 from scheduling.timing.errors import ExpressionError
+from scheduling.timing.walking import Clock
 
 SHORTHANDS: Final = {
     "minutely": "*-*-* *:*:00",
@@ -36,49 +37,48 @@ _ITEM: Final = re.compile(r"(\*|\d{1,4})(?:\.\.(\d{1,4}))?(?:/(\d{1,4}))?\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class OnCalendarPattern:
-    """A parsed expression, as a pattern of local times; with `is_last`, `days` count from the month's end."""
+class CalendarDays:
+    """The days of an expression; with `is_last`, `days` count from the month's end."""
 
     weekdays: frozenset[int]
     years: frozenset[int]
     months: frozenset[int]
     days: frozenset[int]
     is_last: bool
-    hours: tuple[int, ...]
-    minutes: tuple[int, ...]
-    seconds: tuple[int, ...]
+
+    @property
+    def last_year(self) -> int:
+        """Return the year after which there are none."""
+        return max(self.years)
+
+    def of_month(self, year: int, month: int) -> tuple[int, ...]:
+        """Return the days of a month in order."""
+        if month not in self.months or year not in self.years:
+            return ()
+        first_weekday, last = monthrange(year, month)
+        numbers = {last + 1 - day for day in self.days} if self.is_last else self.days
+        return tuple(
+            day
+            for day in range(1, last + 1)
+            if day in numbers and (first_weekday + day - 1) % 7 in self.weekdays
+        )
+
+    def can_happen(self) -> bool:
+        """Whether it names any day at all."""
+        return any(self.of_month(year, month) for year in sorted(self.years) for month in self.months)
+
+
+@dataclass(frozen=True, slots=True)
+class OnCalendarPattern:
+    """A parsed expression, as a pattern of local times."""
+
+    days: CalendarDays
+    clock: Clock
     is_wall_clock: bool
 
     def after(self, local: datetime) -> Iterator[datetime]:
         """Yield naive local times strictly after `local`, in order."""
-        for day in self._days_from(local.date()):
-            for hour in self.hours:
-                if day == local.date() and hour < local.hour:
-                    continue
-                for minute in self.minutes:
-                    for second in self.seconds:
-                        moment = datetime(  # noqa: DTZ001 (a time on a wall)
-                            day.year, day.month, day.day, hour, minute, second
-                        )
-                        if moment > local:
-                            yield moment
-
-    def can_happen(self) -> bool:
-        """Whether it names any day at all."""
-        first = max(FIRST_YEAR, min(self.years, default=LAST_YEAR))
-        return next(self._days_from(date(first, 1, 1)), None) is not None
-
-    def _days_from(self, first: date) -> Iterator[date]:
-        for year in sorted(year for year in self.years if year >= first.year):
-            for month in sorted(self.months):
-                if (year, month) < (first.year, first.month):
-                    continue
-                last = monthrange(year, month)[1]
-                numbers = (last + 1 - day for day in self.days) if self.is_last else iter(self.days)
-                for number in sorted(number for number in numbers if 1 <= number <= last):
-                    day = date(year, month, number)
-                    if day >= first and day.weekday() in self.weekdays:
-                        yield day
+        return self.clock.after(local, self.days)
 
 
 def is_on_calendar(text: str) -> bool:
@@ -110,7 +110,7 @@ def parse(expression: str) -> OnCalendarPattern:
     if len(expected) == 3:
         raise ExpressionError("the expression is empty", example=EXAMPLE)
     pattern = _pattern(weekdays, *dates, *times)
-    if not pattern.can_happen():
+    if not pattern.days.can_happen():
         raise ExpressionError(f"{expression.strip()!r} never comes true", example=EXAMPLE)
     return pattern
 
@@ -132,17 +132,20 @@ def _pattern(
     years = range(FIRST_YEAR, LAST_YEAR + 1)
     if year_text is not None:
         years = _values(year_text, "year", FIRST_YEAR, LAST_YEAR, date_at)  # type: ignore[assignment]
-    return OnCalendarPattern(
+    days = CalendarDays(
         weekdays=weekdays,
         years=frozenset(years),
         months=frozenset(values(day_parts, 2, "month", 1, 12, date_at)),
         days=frozenset(_days(day_parts.group(4), day_parts.group(3) == "~", date_at + day_parts.start(4))),
         is_last=day_parts.group(3) == "~",
+    )
+    clock = Clock(
         hours=tuple(values(time_parts, 1, "hour", 0, 23, time_at)),
         minutes=tuple(values(time_parts, 2, "minute", 0, 59, time_at)),
         seconds=tuple(values(time_parts, 3, "second", 0, 59, time_at)),
-        is_wall_clock=not times.startswith("*") and not time_parts.group(2).startswith("*"),
     )
+    is_wall_clock = not times.startswith("*") and not time_parts.group(2).startswith("*")
+    return OnCalendarPattern(days, clock, is_wall_clock)
 
 
 def _values(text: str, name: str, least: int, most: int, position: int) -> list[int]:

@@ -13,8 +13,6 @@ from scheduling.timing.cron import CronPattern
 from scheduling.timing.errors import ExpressionError
 
 _LOCALES: Final = {"zh": "zh_CN", "en": "en_US"}
-# cron-descriptor leaves these to the machine's locale; Django knows them in every language.
-_NAMES: Final = re.compile("|".join(str(name) for name in (*WEEKDAYS.values(), *MONTHS.values())))
 
 
 def in_words(text: str, *, language: str = "en", seed: str = "") -> str:
@@ -43,4 +41,11 @@ def _line_in_words(line: str, language: str, seed: str) -> str:
     if options.locale_code == "en_US":
         return words
     with translation.override("zh-hans"):
-        return _NAMES.sub(lambda name: translation.gettext(name.group()), words)
+        return _names().sub(lambda name: translation.gettext(name.group()), words)
+
+
+@lru_cache(maxsize=1)
+def _names() -> re.Pattern[str]:
+    """Return the names that cron-descriptor leaves to the machine's locale; Django translates them."""
+    with translation.override("en"):
+        return re.compile("|".join(str(name) for name in (*WEEKDAYS.values(), *MONTHS.values())))

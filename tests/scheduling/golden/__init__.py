@@ -1,0 +1,1 @@
+"""Golden tables: what the product plans, against an oracle that shares nothing with it."""
