@@ -19,7 +19,7 @@ from gateway.session import AgentSession, Credit
 from gateway.workers import Batcher, run_for_ever
 from scheduling.attempts import ReportedFact
 from scheduling.clock import database_now
-from scheduling.services import lifecycle, output
+from scheduling.services import backfilling, lifecycle, output
 from scheduling.services.lifecycle import AttemptKey
 
 logger = logging.getLogger(__name__)
@@ -214,6 +214,9 @@ def _apply_facts(batch: list[Told]) -> tuple[lifecycle.ReportResult, set[uuid.UU
     if not reports:
         return lifecycle.ReportResult(stale=[]), set()
     result = lifecycle.apply_reports(reports, now=now)
+    if result.backfills:
+        # So that a backfill is as fast as its agents; the scheduler's tick would do it, too.
+        backfilling.run_once(now=now, ids=result.backfills)
     return result, _intruders(batch, [key for key, _ in result.stale])
 
 

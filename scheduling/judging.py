@@ -78,7 +78,7 @@ def judge(
     several misfires become one run.
     """
     nexts = [*instants[1:], following]
-    checked = [_check(instant, after, rules) for instant, after in zip(instants, nexts, strict=True)]
+    checked = [_check(instant, after, rules) for instant, after in zip(instants, nexts, strict=False)]
     misfires = [each for each in checked if isinstance(each, _Allowed) and each.due_at < rules.grace_ends]
     last = misfires[-1] if misfires else None
     if last is not None and rules.misfire_policy == "run_once" and _another_misfire(later, rules):

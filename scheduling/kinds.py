@@ -59,7 +59,14 @@ class BackfillOverlap(models.TextChoices):
     """How a backfill goes with the schedule's own runs."""
 
     ALLOW = "allow", _("run beside them")
-    QUEUE = "queue", _("wait for them")
+    QUEUE = "queue", _("wait while one is going on")
+
+
+class BackfillFailure(models.TextChoices):
+    """What becomes of a backfill when one of its runs fails for good."""
+
+    CONTINUE = "continue", _("go on")
+    PAUSE = "pause", _("pause")
 
 
 class AlertKind(models.TextChoices):

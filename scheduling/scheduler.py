@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from access import throttling
 from scheduling.clock import database_now
-from scheduling.services import lifecycle, planning, rescue
+from scheduling.services import backfilling, lifecycle, planning, rescue
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ def plan(now: datetime) -> int:
 
 DUTIES: Final = (
     Duty("planning", plan),
+    Duty("backfilling", lambda now: backfilling.run_once(now=now)),
     Duty("overlap", lambda now: lifecycle.skip_overlapping_tasks(now=now)),
     Duty("replace", lambda now: lifecycle.replace_overlapping_attempts(now=now)),
     Duty("rescue", lambda now: rescue.run_once(now=now)),

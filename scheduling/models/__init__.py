@@ -8,15 +8,15 @@ from scheduling.models.alerts import Alert
 from scheduling.models.backfills import Backfill
 from scheduling.models.calendars import Calendar, Freeze
 from scheduling.models.definitions import Job, Route, Schedule
-from scheduling.models.leases import Fact, Lease
+from scheduling.models.leases import Lease
 from scheduling.models.output import OutputChunk, OutputStream
 from scheduling.models.tasks import Task, TaskInstance
+from scheduling.models.zones import ZoneData
 
 __all__ = [
     "Alert",
     "Backfill",
     "Calendar",
-    "Fact",
     "Freeze",
     "Job",
     "Lease",
@@ -26,4 +26,5 @@ __all__ = [
     "Schedule",
     "Task",
     "TaskInstance",
+    "ZoneData",
 ]

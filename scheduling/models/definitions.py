@@ -211,3 +211,8 @@ class Schedule(models.Model):
     def namespace(self) -> str:
         """Its job's."""
         return self.job.namespace
+
+    @property
+    def counts_from_the_end(self) -> bool:
+        """Whether each run follows the end of the one before, so that instants are not known beforehand."""
+        return self.kind == ScheduleKind.INTERVAL and self.interval_mode == IntervalMode.DELAY

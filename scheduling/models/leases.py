@@ -21,17 +21,3 @@ class Lease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.holder}"
-
-
-class Fact(models.Model):
-    """Something that all processes should know of the installation, such as the zone data in use."""
-
-    name = models.CharField(max_length=64, primary_key=True)
-    value = models.JSONField()
-    noted_at = models.DateTimeField()
-
-    class Meta:
-        verbose_name = _("fact")
-
-    def __str__(self) -> str:
-        return self.name

@@ -106,6 +106,9 @@ class Task(models.Model):
             models.Index(
                 fields=["scheduled_at"], condition=Q(status__in=TASK_CLAIMABLE), name="task_upcoming"
             ),
+            models.Index(
+                fields=["backfill", "status"], condition=Q(backfill__isnull=False), name="task_by_backfill"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ from django.db import transaction
 from access import audit
 from access.actors import SYSTEM, Actor
 from scheduling.kinds import AlertKind
-from scheduling.models import Alert, Schedule
+from scheduling.models import Alert, Backfill, Schedule
 
 
 def raise_for_missed(
@@ -34,6 +34,20 @@ def raise_for_missed(
             f"{min(instant for instant, _ in instants):%Y-%m-%dT%H:%M:%SZ}",
         )
         for schedule_id, instants in found.items()
+    )
+
+
+def raise_for_paused_backfills(paused: Sequence[tuple[Backfill, str]]) -> None:
+    """Raise an alert for each backfill that was paused, given with why, in the caller's transaction."""
+    Alert.objects.bulk_create(
+        Alert(
+            kind=AlertKind.PAUSED,
+            namespace=backfill.namespace,
+            job_id=backfill.schedule.job_id,
+            schedule_id=backfill.schedule_id,
+            text=f"Backfill {backfill}: {problem}",
+        )
+        for backfill, problem in paused
     )
 
 

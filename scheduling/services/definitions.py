@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
 from access import audit
 from access.actors import SYSTEM, Actor
@@ -18,8 +19,8 @@ from scheduling import hints
 from scheduling.calendars import NO_CALENDAR
 from scheduling.environment import environment_problem
 from scheduling.errors import AlreadyExists, InvalidField, InvalidState
-from scheduling.kinds import ScheduleKind, ScheduleStatus
-from scheduling.models import Job, Route, Schedule, Task
+from scheduling.kinds import BackfillStatus, ScheduleKind, ScheduleStatus
+from scheduling.models import Backfill, Job, Route, Schedule, Task
 from scheduling.recurrence import RecurrenceError, validate
 from scheduling.services import lifecycle
 from scheduling.services.calendars import rules_of
@@ -111,6 +112,7 @@ def archive_job(*, job_id: int, now: datetime, by: Actor = SYSTEM, permit: Permi
         Schedule.objects.filter(job=job, archived_at__isnull=True).update(
             archived_at=now, status=ScheduleStatus.DISABLED, next_run_at=None, updated_at=now
         )
+        _cancel_backfills(Backfill.objects.filter(schedule__job=job), now=now)
         lifecycle.skip_disabled_tasks(job_id=job.pk, now=now, include_manual=True)
         before = audit.snapshot(job, _JOB_FIELDS)
         audit.record(by=by, action="job.delete", subject=job, namespace=job.namespace, before=before)
@@ -141,7 +143,7 @@ def update_schedule(
     Schedule.DoesNotExist.
     """
     with transaction.atomic():
-        schedule = _locked_schedule(schedule_id, permit)
+        schedule = lock_schedule(schedule_id, permit)
         before = _described(schedule)
         schedule = _save_schedule(schedule, fields, now=now)
         _record_schedule(schedule, "schedule.update", by=by, before=before, after=_described(schedule))
@@ -179,10 +181,11 @@ def archive_schedule(
 ) -> None:
     """Delete a schedule, or where tasks refer to it, archive it; raise what `update_schedule` does."""
     with transaction.atomic():
-        schedule = _locked_schedule(schedule_id, permit)
+        schedule = lock_schedule(schedule_id, permit)
         _record_schedule(schedule, "schedule.delete", by=by, before=_described(schedule))
         _withdraw_planned(schedule, now=now)
-        if schedule.tasks.exists():
+        _cancel_backfills(schedule.backfills.all(), now=now)
+        if schedule.tasks.exists() or schedule.backfills.exists():
             Schedule.objects.filter(pk=schedule.pk).update(
                 archived_at=now, status=ScheduleStatus.DISABLED, next_run_at=None, updated_at=now
             )
@@ -232,14 +235,24 @@ def task_config_for(
     return effective_config(config=config, command=job.command)
 
 
+def _cancel_backfills(backfills: QuerySet[Backfill], *, now: datetime) -> None:
+    """Let backfills begin no further runs, because their schedule goes; those under way end by themselves."""
+    backfills.filter(completed_at__isnull=True).update(
+        status=BackfillStatus.CANCELLED, completed_at=now, updated_at=now
+    )
+
+
 def _locked_job(**which: Any) -> Job:
     """Return a job that stays as it is until the end of the transaction; agents may go on with its tasks."""
     job: Job = Job.objects.present().select_for_update(no_key=True, of=("self",)).get(**which)
     return job
 
 
-def _locked_schedule(schedule_id: int, permit: Permit) -> Schedule:
-    """Return a schedule with its job, both locked, the job first as whoever changes a job does."""
+def lock_schedule(schedule_id: int, permit: Permit) -> Schedule:
+    """Return a schedule with its job, both locked, the job first as whoever changes a job does.
+
+    Raises Schedule.DoesNotExist, and what `permit` raises of the job's namespace.
+    """
     found = Schedule.objects.present().get(pk=schedule_id)
     permit(_locked_job(pk=found.job_id).namespace)
     schedules = Schedule.objects.present().select_related("job").select_for_update(of=("self",))

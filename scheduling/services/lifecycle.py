@@ -9,7 +9,7 @@ import random
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -70,10 +70,11 @@ class StartedAttempt:
 
 @dataclass(slots=True)
 class ReportResult:
-    """What applying reports came to: the keys that were fenced off, and whether a retry is now waiting."""
+    """What applying reports came to: the keys that were fenced off, and backfills that may go on."""
 
     stale: list[tuple[AttemptKey, int]]
     applied: int = 0
+    backfills: set[int] = field(default_factory=set)
 
 
 LOST_MESSAGE: Final = (
@@ -192,7 +193,7 @@ def apply_reports(reports: Sequence[tuple[AttemptKey, ReportedFact]], *, now: da
             change = decide(attempt, facts[key], now=now, random=random.random)
             if change is not None:
                 changes.append((attempt, change, key.agent_id))
-        _write_changes(changes, now=now)
+        result.backfills = _write_changes(changes, now=now)
         result.applied = len(changes)
     return result
 
@@ -356,15 +357,17 @@ def _attempt(row: tuple[Any, ...]) -> Attempt:
     )
 
 
-def _write_changes(changes: Sequence[tuple[Attempt, Change, uuid.UUID | None]], *, now: datetime) -> None:
-    """Write instances, tasks and the agents' counters, one statement each."""
+def _write_changes(changes: Sequence[tuple[Attempt, Change, uuid.UUID | None]], *, now: datetime) -> set[int]:
+    """Write instances, tasks and the agents' counters, one statement each; return backfills with a change."""
+    backfills: set[int] = set()
     if not changes:
-        return
+        return backfills
     with connection.cursor() as cursor:
         cursor.execute(statements.WRITE_INSTANCES, statements.instance_arrays(changes) | {"now": now})
         task_changes = [(attempt, change) for attempt, change, _ in changes if change.task_status]
         if task_changes:
             cursor.execute(statements.WRITE_TASKS, statements.task_arrays(task_changes) | {"now": now})
+            backfills = {backfill_id for (backfill_id,) in cursor.fetchall() if backfill_id is not None}
         failed = [
             attempt.task_id for attempt, change in task_changes if change.task_status == TaskStatus.FAILED
         ]
@@ -375,6 +378,7 @@ def _write_changes(changes: Sequence[tuple[Attempt, Change, uuid.UUID | None]], 
             cursor.execute(statements.COUNT_FOR_AGENTS, statements.counter_arrays(ended, now=now))
     if any(change.due_at for _, change, _ in changes):
         hints.tasks_became_claimable()
+    return backfills
 
 
 def _key_arrays(keys: Sequence[AttemptKey]) -> dict[str, list[Any]]:

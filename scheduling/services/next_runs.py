@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from scheduling.kinds import IntervalMode, ScheduleKind, ScheduleStatus
+from scheduling.kinds import ScheduleKind, ScheduleStatus
 from scheduling.models import Schedule
 from scheduling.recurrence import Recurrence, next_after
 
@@ -35,7 +35,7 @@ def set_next_run(schedule: Schedule, *, now: datetime) -> None:
     if schedule.kind == ScheduleKind.ONCE and schedule.start_time and schedule.run_count == 0:
         schedule.next_run_at = schedule.start_time
         schedule.planned_until = min(now, schedule.start_time - timedelta(microseconds=1))
-    elif not used_up and _counts_from_the_end(schedule):
+    elif not used_up and schedule.counts_from_the_end:
         # The first run comes at the start, or at once.
         schedule.next_run_at = max(now, schedule.start_time or now)
         if schedule.end_time is not None and schedule.next_run_at > schedule.end_time:
@@ -44,7 +44,3 @@ def set_next_run(schedule: Schedule, *, now: datetime) -> None:
         schedule.next_run_at = next_after(recurrence_of(schedule), now)
     has_next = schedule.next_run_at is not None
     schedule.status = ScheduleStatus.ENABLED if has_next else ScheduleStatus.EXPIRED
-
-
-def _counts_from_the_end(schedule: Schedule) -> bool:
-    return schedule.kind == ScheduleKind.INTERVAL and schedule.interval_mode == IntervalMode.DELAY

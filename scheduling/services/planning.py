@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from scheduling import hints
 from scheduling.calendars import NO_CALENDAR, CalendarRules
 from scheduling.judging import FrozenSpan, PlannedInstant, Rules, judge
-from scheduling.kinds import IntervalMode, ScheduleKind, ScheduleStatus
+from scheduling.kinds import ScheduleStatus
 from scheduling.models import Calendar, Freeze, Schedule
 from scheduling.recurrence import Recurrence, count_between, instants_after, instants_between, next_after
 from scheduling.services import alerts
@@ -154,7 +154,7 @@ def plan_schedule(
         calendar_policy=schedule.calendar_policy,
         frozen=frozen,
     )
-    if schedule.kind == ScheduleKind.INTERVAL and schedule.interval_mode == IntervalMode.DELAY:
+    if schedule.counts_from_the_end:
         return _plan_delayed(schedule, rules)
     window = timedelta(
         seconds=schedule.catch_up_secs if schedule.catch_up_secs is not None else catch_up_secs

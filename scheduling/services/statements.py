@@ -166,6 +166,7 @@ FROM unnest(%(ids)s::bigint[], %(statuses)s::text[], %(retries)s::int[], %(due)s
             %(completed)s::timestamptz[])
      AS c(id, status, retry_count, due_at, completed_at)
 WHERE t.id = c.id AND t.status IN ('locked', 'dispatched', 'running') AND t.status <> c.status
+RETURNING t.backfill_id
 """
 
 # Locked in the order of the ids, as heartbeats lock them, so that the two never deadlock.
@@ -206,6 +207,7 @@ REPLACE_OVERLAPPED: Final = f"""
 WITH due_jobs AS (
     SELECT DISTINCT t.job_id AS id FROM scheduling_task t JOIN scheduling_job j ON j.id = t.job_id
     WHERE t.status = 'pending' AND t.due_at <= %(now)s AND j.config->>'concurrency_policy' = 'replace'
+      AND t.backfill_id IS NULL
       AND (SELECT count(*) FROM scheduling_taskinstance i WHERE i.job_id = j.id AND i.status IN {_LIVE})
           >= j.max_concurrency
 ), oldest AS (

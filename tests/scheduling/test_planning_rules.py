@@ -163,3 +163,12 @@ def test_parameters_are_rendered_for_each_instant():
     schedule = daily(now=NOW, parameters={"day": "{{ date }}", "mode": "full"})
     plan(utc(2026, 3, 3, 9))
     assert Task.objects.get(schedule=schedule).parameters == {"day": "2026-03-03", "mode": "full"}
+
+
+def test_instants_that_all_lie_before_the_window_leave_their_one_row_and_no_problem():
+    schedule = daily(now=NOW)
+    plan(utc(2026, 3, 10, 12), catch_up_secs=3600.0)
+    schedule.refresh_from_db()
+    assert schedule.problem == ""
+    assert rows(schedule) == [("03-03", "missed", "cancelled")]
+    assert Task.objects.get(schedule=schedule).instants == 8
