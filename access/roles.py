@@ -48,6 +48,7 @@ PERMISSIONS: Final[dict[str, Level]] = {
     "scheduling.view_calendar": Level.READ,
     "scheduling.view_freeze": Level.READ,
     "scheduling.view_alert": Level.READ,
+    "scheduling.view_backfill": Level.READ,
     "agents.view_agent": Level.READ,
     "gateway.view_connection": Level.READ,
     "gateway.view_server": Level.READ,
@@ -61,6 +62,8 @@ PERMISSIONS: Final[dict[str, Level]] = {
     "scheduling.add_freeze": Level.OPERATE,
     "scheduling.delete_freeze": Level.OPERATE,
     "scheduling.change_alert": Level.OPERATE,
+    "scheduling.add_backfill": Level.OPERATE,
+    "scheduling.change_backfill": Level.OPERATE,
     "agents.operate_agent": Level.OPERATE,
     "gateway.view_agentlog": Level.OPERATE,
     # Says what runs, when and where.

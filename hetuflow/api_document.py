@@ -36,6 +36,7 @@ SPECTACULAR_SETTINGS: Final[dict[str, Any]] = {
     "TAGS": [
         {"name": "jobs", "description": "What to run."},
         {"name": "schedules", "description": "When jobs run."},
+        {"name": "backfills", "description": "Ranges of the past that are run after all."},
         {"name": "calendars", "description": "Days off, allowed times and blackouts."},
         {"name": "freezes", "description": "Namespaces in which nothing is planned."},
         {"name": "alerts", "description": "What went wrong while nobody watched."},
@@ -82,6 +83,9 @@ SPECTACULAR_SETTINGS: Final[dict[str, Any]] = {
         "ScheduleKind": "scheduling.kinds.ScheduleKind",
         "ScheduleStatus": "scheduling.kinds.ScheduleStatus",
         "AlertKind": "scheduling.kinds.AlertKind",
+        "BackfillFailure": "scheduling.kinds.BackfillFailure",
+        "BackfillOverlap": "scheduling.kinds.BackfillOverlap",
+        "BackfillStatus": "scheduling.kinds.BackfillStatus",
         "IntervalMode": "scheduling.kinds.IntervalMode",
         "CalendarPolicy": "scheduling.kinds.CalendarPolicy",
         "LedgerOutcome": "scheduling.api.insight.LEDGER_OUTCOMES",

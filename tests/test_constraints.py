@@ -67,7 +67,7 @@ def freeze(**fields):
 
 def backfill(**fields):
     values = {"range_from": NOW, "range_to": NOW, "planned_until": NOW, "total": 1, **fields}
-    return Backfill.objects.create(schedule=factories.schedule(), namespace="default", **values)
+    return Backfill.objects.create(schedule=factories.schedule(), **values)
 
 
 def change(model, row, **fields):
@@ -146,6 +146,7 @@ VIOLATIONS = {
     "backfill_parallel_positive": lambda: backfill(parallel=0),
     "backfill_status_known": lambda: backfill(status="asleep", completed_at=NOW),
     "backfill_overlap_known": lambda: backfill(overlap="perhaps"),
+    "backfill_on_failure_known": lambda: backfill(on_failure="cry"),
     "backfill_completed_at_iff_ended": lambda: backfill(status="completed"),
     "alert_kind_known": lambda: Alert.objects.create(kind="boredom", namespace="default", text=""),
     "task_one_per_backfilled_instant": lambda: [

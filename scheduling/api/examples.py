@@ -71,6 +71,7 @@ TASK: Final[dict[str, Any]] = {
     "job_id": 1,
     "namespace": "default",
     "schedule_id": None,
+    "backfill_id": None,
     "schedule_kind": "",
     "priority": 5,
     "status": "pending",

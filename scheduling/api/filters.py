@@ -53,6 +53,7 @@ TASKS: Final = QueryTable(
         "job_id": INTEGER,
         "namespace": TEXT,
         "schedule_id": INTEGER,
+        "backfill_id": INTEGER,
         "schedule_kind": TEXT,
         "priority": INTEGER,
         "status": TASK_STATUS,

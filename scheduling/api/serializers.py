@@ -2,12 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
-from django.utils.translation import gettext_lazy as _
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
@@ -22,9 +19,8 @@ from rest.fields import (
     TextListField,
     WholeNumberField,
 )
-from rest.kinds import BadValue, read_integer
-from rest.permissions import authority_for, seen
 from rest.serializers import RequestSerializer
+from scheduling.api.id_fields import CalendarIdField, JobIdField
 from scheduling.environment import environment_problem
 from scheduling.kinds import (
     CalendarPolicy,
@@ -34,7 +30,7 @@ from scheduling.kinds import (
     ScheduleKind,
     ScheduleStatus,
 )
-from scheduling.models import Calendar, Job, Schedule, Task
+from scheduling.models import Job, Schedule, Task
 from scheduling.recurrence import Recurrence, RecurrenceError, validate
 from scheduling.task_config import TaskConfigError, clean_task_config
 from scheduling.timing.expressions import MAX_CHARS
@@ -163,66 +159,6 @@ class ScheduleSerializer(serializers.ModelSerializer[Schedule]):
         read_only_fields = fields
 
 
-@extend_schema_field({"type": "integer"})
-class CalendarIdField(serializers.Field[Calendar, Any, Any, Any]):
-    """The id of a calendar; its value is the calendar, where the caller sees it."""
-
-    default_error_messages: ClassVar[dict[str, Any]] = {"does_not_exist": _("There is no such calendar.")}
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"source": "calendar", "allow_null": True, "required": False, **kwargs})
-
-    def to_internal_value(self, data: Any) -> Calendar:
-        try:
-            number = read_integer(data)
-        except BadValue as error:
-            raise ValidationError(str(error), "invalid") from error
-        calendars = seen(
-            Calendar.objects.all(),
-            authority=authority_for(self.context["request"]),
-            permission="scheduling.view_calendar",
-            namespace_path="namespace",
-        )
-        calendar: Calendar | None = calendars.filter(pk=number).first()
-        if calendar is None:
-            self.fail("does_not_exist")
-        return calendar
-
-    def to_representation(self, value: Calendar) -> Any:
-        return value.pk
-
-
-@extend_schema_field({"type": "integer"})
-class JobIdField(serializers.Field[Job, Any, Any, Any]):
-    """The id of a job; its value is the job, where the caller sees it and it is not archived."""
-
-    default_error_messages: ClassVar[dict[str, Any]] = {"does_not_exist": _("There is no such job.")}
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"source": "job", **kwargs})
-
-    def to_internal_value(self, data: Any) -> Job:
-        try:
-            job: Job | None = self._seen_jobs().filter(pk=read_integer(data)).first()
-        except BadValue as error:
-            raise ValidationError(str(error), "invalid") from error
-        if job is None:
-            self.fail("does_not_exist")
-        return job
-
-    def to_representation(self, value: Job) -> Any:
-        return value.pk
-
-    def _seen_jobs(self) -> QuerySet[Job]:
-        authority = authority_for(self.context["request"])
-        return seen(
-            Job.objects.present(),
-            authority=authority,
-            permission="scheduling.view_job",
-            namespace_path="namespace",
-        )
-
-
 _SOME_TIME = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -308,6 +244,7 @@ class TaskIdsField(AnyJsonField):
 class TaskSerializer(serializers.ModelSerializer[Task]):
     job_id = serializers.IntegerField(read_only=True)
     schedule_id = serializers.IntegerField(read_only=True, allow_null=True)
+    backfill_id = serializers.IntegerField(read_only=True, allow_null=True)
     schedule_kind = serializers.CharField(read_only=True, help_text="Empty where no schedule planned it.")
     parameters = ObjectField(read_only=True)
     environment = StringMapField(read_only=True)
@@ -321,6 +258,7 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
             "job_id",
             "namespace",
             "schedule_id",
+            "backfill_id",
             "schedule_kind",
             "priority",
             "status",

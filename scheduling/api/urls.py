@@ -4,6 +4,7 @@ from django.urls import path
 
 from rest.routing import resource_paths
 from scheduling.api import config_schema  # noqa: F401 (describes a field)
+from scheduling.api.backfills import BackfillPreviewViewSet, BackfillViewSet
 from scheduling.api.calendars import AlertViewSet, CalendarViewSet, FreezeViewSet
 from scheduling.api.insight import JobExplanationViewSet, ScheduleLedgerViewSet, TaskExplanationViewSet
 from scheduling.api.instances import InstanceLogsViewSet, TaskInstanceViewSet
@@ -27,6 +28,10 @@ urlpatterns = [
         ScheduleViewSet,
         actions={"<pk>/enable": {POST: "enable"}, "<pk>/disable": {POST: "disable"}},
     ),
+    path(
+        "schedules/<int:pk>/backfill-preview",
+        BackfillPreviewViewSet.as_view({POST: "backfill_preview"}),
+    ),
     path("schedules/<int:pk>/ledger", ScheduleLedgerViewSet.as_view({"get": "ledger"})),
     path("jobs/<int:pk>/explain", JobExplanationViewSet.as_view({"get": "explain"})),
     path("tasks/<int:pk>/explain", TaskExplanationViewSet.as_view({"get": "explain"})),
@@ -39,6 +44,12 @@ urlpatterns = [
         actions={"<pk>/acknowledge": {POST: "acknowledge"}},
     ),
     path("schedules/preview", ScheduleViewSet.as_view({POST: "preview"})),
+    *resource_paths(
+        "backfills",
+        BackfillViewSet,
+        actions={f"<pk>/{action}": {POST: action} for action in ("pause", "resume", "cancel")},
+        only=("list", "query", "create", "retrieve"),
+    ),
     path("schedules/job/<int:job_id>", ScheduleViewSet.as_view({"get": "of_job"})),
     *resource_paths(
         "tasks", TaskViewSet, actions={"<pk>/retry": {POST: "retry"}, "<pk>/cancel": {POST: "cancel"}}

@@ -6,7 +6,7 @@ Whatever is in the second one bears the mark, so that an answer which holds it c
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -21,13 +21,19 @@ from agents.tokens import issue_token
 from gateway.models import Connection, Server
 from hetuflow.permission_matrix import Reach, Rule
 from scheduling.clock import database_now
-from scheduling.models import Alert, Calendar, Freeze, Job, Schedule, Task, TaskInstance
+from scheduling.models import Alert, Backfill, Calendar, Freeze, Job, Schedule, Task, TaskInstance
 from scheduling.services import by_hand
+from scheduling.services.backfills import create_backfill
 from scheduling.services.calendars import create_calendar, freeze
 from tests import factories, people
 
 HERE, THERE = "here", "there"
 MARK = "mark-of-what-is-there"
+PAST_RANGE = {
+    "range_from": datetime(2025, 2, 1, tzinfo=UTC),
+    "range_to": datetime(2025, 2, 1, 1, tzinfo=UTC),
+}
+PAST = {name: at.isoformat() for name, at in PAST_RANGE.items()}
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Place:
     waiting: Task
     instance: TaskInstance
     agent: Agent
+    backfill: Backfill
     calendar: Calendar
     freeze: Freeze
     alert: Alert
@@ -133,6 +140,7 @@ def _place(namespace: str) -> Place:
     instance = by_hand.create_attempt(task_id=task.pk, agent_id=agent.pk, now=now)
     by_hand.start_attempt(instance_id=instance.pk, agent_id=None, now=now)
     instance = by_hand.update_attempt(instance_id=instance.pk, now=now, result=mark)
+    backfill = create_backfill(schedule_id=schedule.pk, now=now, **PAST_RANGE)
     calendar = create_calendar(namespace=namespace, name=mark)
     frozen = freeze(namespace=namespace, now=now, reason=mark)
     alert = Alert.objects.create(kind="missed", namespace=namespace, text=mark)
@@ -147,6 +155,7 @@ def _place(namespace: str) -> Place:
         waiting,
         instance,
         agent,
+        backfill,
         calendar,
         frozen,
         alert,
@@ -226,6 +235,11 @@ BODIES: dict[tuple[str, str], Body] = {
     ("CalendarViewSet", "create"): lambda place: {"namespace": place.namespace, "name": "new"},
     ("CalendarViewSet", "partial_update"): _CHANGE,
     ("FreezeViewSet", "create"): lambda place: {"namespace": place.namespace},
+    ("BackfillViewSet", "create"): lambda place: {
+        "schedule_id": place.schedule.pk,
+        **PAST,
+    },
+    ("BackfillPreviewViewSet", "backfill_preview"): lambda place: PAST,
     ("TaskViewSet", "create"): lambda place: {"job_id": place.job.pk},
     ("TaskViewSet", "partial_update"): lambda place: {"priority": 7},
     ("TaskInstanceViewSet", "create"): lambda place: {"task_id": place.waiting.pk},
@@ -248,6 +262,8 @@ def ids(rule: Rule, place: Place, world: World) -> dict[str, Any]:
         "ScheduleViewSet": place.schedule,
         "ScheduleLedgerViewSet": place.schedule,
         "JobExplanationViewSet": place.job,
+        "BackfillPreviewViewSet": place.schedule,
+        "BackfillViewSet": place.backfill,
         "CalendarViewSet": place.calendar,
         "FreezeViewSet": place.freeze,
         "AlertViewSet": place.alert,

@@ -146,6 +146,8 @@ TASK: Final[Shape] = {
     "job_id": count,
     "namespace": text,
     "schedule_id": or_null(count),
+    # Beyond the page: which backfill it belongs to.
+    "backfill_id": or_null(count),
     "schedule_kind": text,
     "priority": whole,
     "status": one_of(*TASK_STATUSES),

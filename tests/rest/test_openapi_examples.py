@@ -39,7 +39,8 @@ def test_a_request_of_the_document_succeeds(api, name, title):
     operation, world = operations()[name], World()
     if operation.path.endswith(("/task-instances", "/task-instances/create")):
         world.task()
-
+    if operation.path.endswith(("/backfills", "/backfills/create")):
+        world.schedule()
     body = operation.body_examples().get(title)
     if body and body.get("token") == "hfe_…":
         body = {**body, "token": world.enrollment().secret}

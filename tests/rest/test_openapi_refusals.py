@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 
 from agents.enrollment import create_enrollment_token
 from scheduling.clock import database_now
-from scheduling.models import Calendar
+from scheduling.models import Backfill, Calendar
 from scheduling.services import definitions
 from scheduling.services.calendars import create_calendar
 from tests import factories
@@ -121,6 +121,7 @@ def test_a_key_that_was_used_for_something_else_is_a_409(api, name):
     operation, world = operations()[name], World()
     path = world.path(operation)
     world.task()
+    world.schedule()
     body = next(iter(operation.body_examples().values()))
     first = api.post(path, body, headers={"Idempotency-Key": "a"})
     again = api.post(path, body, headers={"Idempotency-Key": "a"})
@@ -172,6 +173,11 @@ def calendar_in_use(world: World, api: Any, path: str) -> Any:
     return api.delete(path)
 
 
+def ended_backfill(world: World, api: Any, path: str) -> Any:
+    Backfill.objects.update(status="cancelled", completed_at=NOW)
+    return api.post(path)
+
+
 def second_attempt(world: World, api: Any, path: str) -> Any:
     return api.post(path, {"task_id": world.attempt().task_id})
 
@@ -201,6 +207,9 @@ SCENES: dict[tuple[str, str], Scene] = {
     ("calendars_update", "already_exists"): other_calendars_name,
     ("calendars_delete", "in_use"): calendar_in_use,
     ("schedules_enable", "invalid_state"): past_schedule,
+    ("backfills_pause", "invalid_state"): ended_backfill,
+    ("backfills_resume", "invalid_state"): ended_backfill,
+    ("backfills_cancel", "invalid_state"): ended_backfill,
     ("tasks_create", "invalid_state"): disabled_job,
     ("tasks_update", "invalid_state"): ended_task,
     ("tasks_cancel", "invalid_state"): ended_task,

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -17,8 +18,9 @@ from agents.tokens import issue_token
 from gateway import servers
 from gateway.models import Connection
 from scheduling.clock import database_now
-from scheduling.models import Alert, Calendar, Job, Schedule, Task, TaskInstance
+from scheduling.models import Alert, Backfill, Calendar, Job, Schedule, Task, TaskInstance
 from scheduling.services import by_hand, manual
+from scheduling.services.backfills import create_backfill
 from scheduling.services.calendars import create_calendar, freeze
 from tests import factories
 from tests.openapi import Operation
@@ -43,6 +45,15 @@ class World:
             capabilities={"max_concurrent_tasks": 4, "commands": ["bash"], "metadata": {}},
         )
         self.job = factories.job(name="of the world")
+
+    def backfill(self) -> Backfill:
+        day = timedelta(days=1)
+        return create_backfill(
+            schedule_id=self.schedule().pk,
+            range_from=factories.NOW - day,
+            range_to=factories.NOW,
+            now=factories.NOW,
+        )
 
     def schedule(self) -> Schedule:
         return factories.schedule(job=self.job, kind="cron", cron_expression="30 2 * * *")
@@ -119,6 +130,7 @@ _USUAL: dict[str, Callable[[World], Any]] = {
     "connections": lambda world: world.session().pk,
     "servers": lambda world: world.server(),
     "tokens": lambda world: world.token().pk,
+    "backfills": lambda world: world.backfill().pk,
     "calendars": lambda world: create_calendar(name="of the world").pk,
     "freezes": lambda world: freeze(namespace="default", now=factories.NOW).pk,
     "alerts": lambda world: Alert.objects.create(kind="missed", namespace="default", text="").pk,
