@@ -1,6 +1,6 @@
 """REST of backfills: ranges of the past that are run after all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from django.db.models import Count, QuerySet
@@ -140,25 +140,26 @@ class BackfillViewSet(ResourceViewSet):
     def perform_create(self, data: dict[str, Any]) -> Backfill:
         schedule = data.pop("schedule")
         self.authorize("scheduling.add_backfill", schedule.job.namespace)
-        return backfills.create_backfill(schedule_id=schedule.pk, now=database_now(), by=self.actor, **data)
+        return backfills.create_backfill(
+            schedule_id=schedule.pk, now=database_now(), by=self.actor, permit=self.permit, **data
+        )
 
     def pause(self, request: Request, pk: int) -> Response:
         """Begin no further runs; those under way go on."""
-        self.read_body()
-        return self._answer(backfills.pause_backfill(backfill_id=pk, now=database_now(), by=self.actor))
+        return self._switched(backfills.pause_backfill, pk)
 
     def resume(self, request: Request, pk: int) -> Response:
         """Go on where it was."""
-        self.read_body()
-        return self._answer(backfills.resume_backfill(backfill_id=pk, now=database_now(), by=self.actor))
+        return self._switched(backfills.resume_backfill, pk)
 
     def cancel(self, request: Request, pk: int) -> Response:
         """End it for good and cancel its tasks; commands that run are stopped."""
-        self.read_body()
-        return self._answer(backfills.cancel_backfill(backfill_id=pk, now=database_now(), by=self.actor))
+        return self._switched(backfills.cancel_backfill, pk)
 
-    def _answer(self, backfill: Backfill) -> Response:
-        return Response(self.represent(backfill))
+    def _switched(self, switch: Callable[..., Backfill], pk: int) -> Response:
+        self.read_body()
+        switched = switch(backfill_id=pk, now=database_now(), by=self.actor, permit=self.permit)
+        return Response(self.represent(switched))
 
 
 class BackfillPreviewViewSet(ScheduleViewSet):

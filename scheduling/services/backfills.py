@@ -1,6 +1,6 @@
 """Ask for a range of the past to be run after all; pause, resume and cancel it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -11,6 +11,7 @@ from django.db import transaction
 
 from access import audit
 from access.actors import SYSTEM, Actor
+from access.permits import Permit, anywhere
 from scheduling.calendars import NO_CALENDAR
 from scheduling.errors import InvalidField, InvalidState
 from scheduling.judging import Rules, judge
@@ -19,6 +20,7 @@ from scheduling.models import Backfill, Schedule, Task
 from scheduling.recurrence import instants_between
 from scheduling.services import lifecycle
 from scheduling.services.calendars import rules_of
+from scheduling.services.definitions import lock_schedule
 from scheduling.services.next_runs import recurrence_of
 from scheduling.states import TASK_TERMINAL
 
@@ -76,6 +78,7 @@ def create_backfill(
     range_to: datetime,
     now: datetime,
     by: Actor = SYSTEM,
+    permit: Permit = anywhere,
     parallel: int = 1,
     overlap: str = BackfillOverlap.QUEUE,
     on_failure: str = BackfillFailure.CONTINUE,
@@ -89,12 +92,7 @@ def create_backfill(
     if not 1 <= parallel <= MAX_PARALLEL:
         raise InvalidField({"parallel": f"expected a whole number from 1 to {MAX_PARALLEL}"})
     with transaction.atomic():
-        schedule = (
-            Schedule.objects.present()
-            .select_related("job", "calendar")
-            .select_for_update(of=("self",))
-            .get(pk=schedule_id)
-        )
+        schedule = lock_schedule(schedule_id, permit)
         found = survey(schedule=schedule, range_from=range_from, range_to=range_to, now=now)
         backfill = Backfill.objects.create(
             schedule=schedule,
@@ -114,37 +112,45 @@ def create_backfill(
     return backfill
 
 
-def pause_backfill(*, backfill_id: int, now: datetime, by: Actor = SYSTEM) -> Backfill:
+def pause_backfill(
+    *, backfill_id: int, now: datetime, by: Actor = SYSTEM, permit: Permit = anywhere
+) -> Backfill:
     """Let a backfill begin no further runs, and return it; those under way go on.
 
     Raises InvalidState where it has ended, Backfill.DoesNotExist.
     """
     problem = f"paused by {by.name}" if by.name else "paused"
-    return _switch(backfill_id, BackfillStatus.PAUSED, now=now, by=by, action="pause", problem=problem)
-
-
-def resume_backfill(*, backfill_id: int, now: datetime, by: Actor = SYSTEM) -> Backfill:
-    """Let a paused backfill go on where it was; failures so far no longer pause it."""
     return _switch(
-        backfill_id, BackfillStatus.RUNNING, now=now, by=by, action="resume", problem="", resumed_at=now
+        backfill_id, BackfillStatus.PAUSED, now=now, by=by, permit=permit, action="pause", problem=problem
     )
 
 
-def cancel_backfill(*, backfill_id: int, now: datetime, by: Actor = SYSTEM) -> Backfill:
+def resume_backfill(
+    *, backfill_id: int, now: datetime, by: Actor = SYSTEM, permit: Permit = anywhere
+) -> Backfill:
+    """Let a paused backfill go on where it was; failures so far no longer pause it."""
+    return _switch(
+        backfill_id,
+        BackfillStatus.RUNNING,
+        now=now,
+        by=by,
+        permit=permit,
+        action="resume",
+        problem="",
+        resumed_at=now,
+    )
+
+
+def cancel_backfill(
+    *, backfill_id: int, now: datetime, by: Actor = SYSTEM, permit: Permit = anywhere
+) -> Backfill:
     """End a backfill for good and cancel its tasks that have not ended; commands that run are stopped.
 
     Raises InvalidState where it has ended, Backfill.DoesNotExist.
     """
     with transaction.atomic():
-        backfill = _switch(
-            backfill_id,
-            BackfillStatus.CANCELLED,
-            now=now,
-            by=by,
-            action="cancel",
-            problem="",
-            completed_at=now,
-        )
+        changes = {"status": BackfillStatus.CANCELLED, "problem": "", "completed_at": now}
+        backfill = _switch(backfill_id, "cancel", changes, by=by, permit=permit)
         tasks = Task.objects.filter(backfill=backfill).exclude(status__in=TASK_TERMINAL)
         for task_id in tasks.order_by("pk").values_list("pk", flat=True):
             lifecycle.cancel_task(task_id=task_id, now=now, reason=f"backfill {backfill} was cancelled")
@@ -166,27 +172,21 @@ def allowed_instants(
 
 
 def _switch(
-    backfill_id: int,
-    status: BackfillStatus,
-    *,
-    now: datetime,
-    by: Actor,
-    action: str,
-    **fields: Any,
+    backfill_id: int, action: str, changes: Mapping[str, Any], *, by: Actor, permit: Permit
 ) -> Backfill:
     """Give a backfill that has not ended another status, under its lock."""
     with transaction.atomic():
         backfills = Backfill.objects.select_related("schedule__job").select_for_update(of=("self",))
         backfill: Backfill = backfills.get(pk=backfill_id)
+        permit(backfill.namespace)
         if backfill.status not in LIVE:
             raise InvalidState(action=f"{action} this backfill", current=backfill.status, allowed=LIVE)
-        if backfill.status == status:
+        if backfill.status == changes["status"]:
             return backfill
         before = audit.snapshot(backfill, _AUDITED)
-        backfill.status = status
-        for name, value in fields.items():
+        for name, value in changes.items():
             setattr(backfill, name, value)
-        backfill.save(update_fields=["status", "updated_at", *fields])
+        backfill.save(update_fields=["updated_at", *changes])
         after = audit.snapshot(backfill, _AUDITED)
         _record(backfill, f"backfill.{action}", by=by, before=before, after=after)
     return backfill

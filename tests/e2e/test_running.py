@@ -11,8 +11,9 @@ from itertools import pairwise
 import pytest
 
 from scheduling.clock import database_now
-from scheduling.models import TaskInstance
+from scheduling.models import Backfill, Task, TaskInstance
 from scheduling.services import manual
+from scheduling.services.backfills import create_backfill
 from tests import factories
 from tests.e2e import oracle
 from tests.e2e.installation import attempts_of, tasks_of
@@ -285,3 +286,21 @@ def test_a_waiting_task_is_cancelled_before_anything_of_it_runs(installation):
 def test_after_all_that_the_database_is_as_the_invariants_say(run):
     run(bash("true"))
     oracle.check_database()
+
+
+# --- the past -------------------------------------------------------------------------------------------
+
+
+def test_a_backfill_runs_every_instant_once_in_order_and_one_at_a_time(installation):
+    now = database_now()
+    job = bash(installation.ledger.script())
+    schedule = factories.schedule(job=job, now=now, kind="cron", cron_expression="0 6 * * *")
+    begin = now - timedelta(days=20)
+    backfill = create_backfill(schedule_id=schedule.pk, range_from=begin, range_to=now, now=now)
+    until(lambda: Backfill.objects.get(pk=backfill.pk).status == "completed", "the backfill is through")
+
+    tasks = sorted(Task.objects.filter(backfill=backfill), key=lambda task: task.scheduled_at)
+    assert (len(tasks), {task.status for task in tasks}) == (backfill.total, {"completed"})
+    attempts = list(TaskInstance.objects.filter(task__in=tasks).order_by("task__scheduled_at"))
+    installation.ledger.check(attempts)
+    assert all(one.completed_at <= other.started_at for one, other in pairwise(attempts))
