@@ -120,25 +120,16 @@ def pause_backfill(
     Raises InvalidState where it has ended, Backfill.DoesNotExist.
     """
     problem = f"paused by {by.name}" if by.name else "paused"
-    return _switch(
-        backfill_id, BackfillStatus.PAUSED, now=now, by=by, permit=permit, action="pause", problem=problem
-    )
+    changes = {"status": BackfillStatus.PAUSED, "problem": problem}
+    return _switch(backfill_id, "pause", changes, by=by, permit=permit)
 
 
 def resume_backfill(
     *, backfill_id: int, now: datetime, by: Actor = SYSTEM, permit: Permit = anywhere
 ) -> Backfill:
     """Let a paused backfill go on where it was; failures so far no longer pause it."""
-    return _switch(
-        backfill_id,
-        BackfillStatus.RUNNING,
-        now=now,
-        by=by,
-        permit=permit,
-        action="resume",
-        problem="",
-        resumed_at=now,
-    )
+    changes = {"status": BackfillStatus.RUNNING, "problem": "", "resumed_at": now}
+    return _switch(backfill_id, "resume", changes, by=by, permit=permit)
 
 
 def cancel_backfill(
