@@ -7,6 +7,7 @@ from typing import Any
 from hetuflow.permission_matrix import rules
 from scheduling.clock import database_now
 from scheduling.services import by_hand, manual
+from scheduling.services.backfills import pause_backfill
 from scheduling.services.definitions import update_job, update_schedule
 from tests.access.world import HERE, Place
 
@@ -22,6 +23,7 @@ READS = {
     ("SystemInfoView", "post"): "options of the answer",
     ("SystemMetricsView", "post"): "options of the answer",
     ("ScheduleViewSet", "preview"): "a schedule that is not saved",
+    ("BackfillPreviewViewSet", "backfill_preview"): "a backfill that is not saved",
 }
 # These write without an entry when an agent asks, and why.
 UNRECORDED_OF_AGENTS = {
@@ -45,6 +47,14 @@ class Write:
     given: Callable[[Place], Fields | None] = lambda place: None
     body: Callable[[Place], Fields | None] = lambda place: None
     besides: tuple[str, ...] = ()
+
+
+def nothing(place: Place) -> None:
+    return
+
+
+def paused_backfill(place: Place) -> None:
+    pause_backfill(backfill_id=place.backfill.pk, now=database_now())
 
 
 def ended_task(place: Place) -> None:
@@ -118,6 +128,17 @@ def _of_definitions() -> dict[str, Write]:
         "ScheduleViewSet.enable": _update(
             "schedule", {"status": ("disabled", "enabled")}, given=disabled_schedule
         ),
+        "BackfillViewSet.create": Write("backfill.create", after={"parallel": 1, "status": "running"}),
+        **{
+            f"BackfillViewSet.{action}": _update(
+                "backfill", {"status": (before, after)}, action=f"backfill.{action}", given=given
+            )
+            for action, before, after, given in (
+                ("pause", "running", "paused", nothing),
+                ("resume", "paused", "running", paused_backfill),
+                ("cancel", "running", "cancelled", nothing),
+            )
+        },
         "CalendarViewSet.create": Write("calendar.create", after={"name": "new"}),
         "CalendarViewSet.partial_update": _update("calendar", {"description": ("", "changed")}),
         "CalendarViewSet.destroy": Write("calendar.delete", "calendar", before={"name": mark}),
