@@ -83,7 +83,7 @@ def update_job(
     that no agent has yet. Locks the job. Raises what `create_job` and `permit` do, and Job.DoesNotExist.
     """
     with transaction.atomic():
-        job = Job.objects.present().select_for_update().get(pk=job_id)
+        job = _locked_job(pk=job_id)
         permit(job.namespace)
         before = audit.snapshot(job, _JOB_FIELDS)
         if isinstance(fields.get("config"), Mapping):
@@ -106,7 +106,7 @@ def archive_job(*, job_id: int, now: datetime, by: Actor = SYSTEM, permit: Permi
     Locks the job. Raises what `permit` does, and Job.DoesNotExist.
     """
     with transaction.atomic():
-        job = Job.objects.present().select_for_update().get(pk=job_id)
+        job = _locked_job(pk=job_id)
         permit(job.namespace)
         Job.objects.filter(pk=job.pk).update(archived_at=now, enabled=False, updated_at=now)
         Schedule.objects.filter(job=job, archived_at__isnull=True).update(
@@ -243,7 +243,11 @@ def _cancel_backfills(backfills: QuerySet[Backfill], *, now: datetime) -> None:
 
 
 def _locked_job(**which: Any) -> Job:
-    """Return a job that stays as it is until the end of the transaction; agents may go on with its tasks."""
+    """Return a job that stays as it is until the end of the transaction.
+
+    Without its key being locked, planning goes on with tasks that refer to it: it holds their schedule, for
+    which whoever archives the job waits.
+    """
     job: Job = Job.objects.present().select_for_update(no_key=True, of=("self",)).get(**which)
     return job
 

@@ -1,13 +1,11 @@
 """A job that moves to another namespace after the door has asked and before the service has the row (I14)."""
 
-import threading
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 
@@ -17,13 +15,9 @@ from scheduling.services.definitions import update_job
 from tests import factories, people
 from tests.admin_client import form_values
 from tests.factories import NOW
-from tests.races import LIMIT_SECS
+from tests.races import LIMIT_SECS, start_until_it_waits
 
 pytestmark = pytest.mark.django_db(transaction=True)
-WAITS = (
-    "SELECT EXISTS (SELECT FROM pg_stat_activity"
-    " WHERE wait_event_type = 'Lock' AND datname = current_database())"
-)
 RULE = {"kind": "interval", "interval_secs": 60}
 
 
@@ -80,39 +74,11 @@ def world(*roles: tuple[str, str]) -> World:
 
 def while_the_job_moves(w: World, door: Any) -> int:
     """Knock at a door, move the job before it has the row, and return what the door answered."""
-    answers: list[Any] = []
-
-    def knock() -> None:
-        try:
-            answers.append(door(w))
-        except BaseException as error:  # noqa: BLE001 (raised again below, in the test's own thread)
-            answers.append(error)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=knock)
     with transaction.atomic():
         update_job(job_id=w.job.pk, now=NOW, namespace="theirs")
-        thread.start()
         # Whoever knocks still reads the old namespace, and then waits for the row.
-        deadline = time.monotonic() + LIMIT_SECS
-        while not somebody_waits():
-            assert thread.is_alive(), answers
-            assert time.monotonic() < deadline
-    thread.join(LIMIT_SECS)
-    (answer,) = answers
-    if isinstance(answer, BaseException):
-        raise answer
-    return int(answer)
-
-
-def somebody_waits() -> bool:
-    with connection.cursor() as cursor:
-        # A transaction sees the activity as it was when it first looked.
-        cursor.execute("SELECT pg_stat_clear_snapshot()")
-        cursor.execute(WAITS)
-        (waits,) = cursor.fetchone()
-    return bool(waits)
+        answer = start_until_it_waits(lambda: door(w))
+    return int(answer.result(LIMIT_SECS))
 
 
 def entries_of(w: World) -> list[str]:

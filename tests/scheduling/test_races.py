@@ -6,19 +6,19 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from scheduling.attempts import ReportedFact
 from scheduling.models import Schedule, Task, TaskInstance
 from scheduling.services import lifecycle, manual, planning, rescue
 from scheduling.services.claiming import claim
-from scheduling.services.definitions import update_schedule
+from scheduling.services.definitions import archive_job, update_schedule
 from scheduling.services.lifecycle import AttemptKey
 from scheduling.services.output import Chunk, read_output, store_output
 from scheduling.states import InstanceStatus
 from tests import factories
 from tests.factories import NOW
-from tests.races import at_once
+from tests.races import LIMIT_SECS, at_once, start_until_it_waits
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -79,6 +79,18 @@ def test_a_schedule_edited_while_it_is_planned_has_the_old_times_or_the_new_ones
             .values_list("scheduled_at", flat=True)
         ]
         assert seconds == [5, 10, 15]
+
+
+def test_a_job_that_is_deleted_while_its_schedule_is_planned_waits_and_is_deleted():
+    schedule = factories.schedule(kind="interval", interval_secs=2)
+    with transaction.atomic():
+        Schedule.objects.select_for_update().get(pk=schedule.pk)
+        archiving = start_until_it_waits(lambda: archive_job(job_id=schedule.job_id, now=NOW))
+        # The planner, which holds the schedule, now inserts tasks that refer to the job.
+        plan()
+    archiving.result(LIMIT_SECS)
+    assert not Schedule.objects.present().exists()
+    assert set(Task.objects.values_list("status", flat=True)) == {"cancelled"}
 
 
 # --- claiming -------------------------------------------------------------------------------------------
