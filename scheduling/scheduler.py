@@ -1,7 +1,9 @@
 """The scheduler process: every duty in turn, as often as it needs; any number of these may run at once."""
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,19 +14,25 @@ from django.db import InterfaceError, OperationalError, connection
 
 from access import throttling
 from scheduling.clock import database_now
-from scheduling.services import backfilling, lifecycle, planning, rescue
+from scheduling.services import backfilling, lifecycle, planning, rescue, zone_data
 
 logger = logging.getLogger(__name__)
 
 TICK_SECS: Final = 1.0
+# A process does not see new data before it starts again, but others may have planned with older ones.
+ZONE_DATA_SECS: Final = 600.0
 
 
 @dataclass(frozen=True)
 class Duty:
-    """Something done again and again; `run_once` may race with itself in other processes."""
+    """Something done again and again; `run_once` may race with itself in other processes.
+
+    It is done at once and then every `every_secs` by the monotonic clock, after a failure at the next tick.
+    """
 
     name: str
     run_once: Callable[[datetime], object]
+    every_secs: float = 0.0
 
 
 def plan(now: datetime) -> int:
@@ -38,6 +46,7 @@ def plan(now: datetime) -> int:
 
 DUTIES: Final = (
     Duty("planning", plan),
+    Duty("zone data", lambda now: zone_data.run_once(now=now), every_secs=ZONE_DATA_SECS),
     Duty("backfilling", lambda now: backfilling.run_once(now=now)),
     Duty("overlap", lambda now: lifecycle.skip_overlapping_tasks(now=now)),
     Duty("replace", lambda now: lifecycle.replace_overlapping_attempts(now=now)),
@@ -49,10 +58,14 @@ DUTIES: Final = (
 
 def run_forever(stop: threading.Event) -> None:
     """Run all duties once a tick until `stop` is set; one that fails does not stop the others."""
+    due_at = dict.fromkeys(DUTIES, -math.inf)
     while not stop.is_set():
         for duty in DUTIES:
+            if due_at[duty] > time.monotonic():
+                continue
             try:
                 duty.run_once(database_now())
+                due_at[duty] = time.monotonic() + duty.every_secs
             except (OperationalError, InterfaceError) as error:
                 logger.warning("database away during %s: %s", duty.name, error)
                 connection.close()

@@ -20,12 +20,12 @@ from scheduling.calendars import NO_CALENDAR
 from scheduling.environment import environment_problem
 from scheduling.errors import AlreadyExists, InvalidField, InvalidState
 from scheduling.kinds import BackfillStatus, ScheduleKind, ScheduleStatus
-from scheduling.models import Backfill, Job, Route, Schedule, Task
+from scheduling.models import Backfill, Job, Route, Schedule
 from scheduling.recurrence import RecurrenceError, validate
 from scheduling.services import lifecycle
 from scheduling.services.calendars import rules_of
 from scheduling.services.next_runs import recurrence_of, set_next_run
-from scheduling.states import TaskStatus
+from scheduling.services.withdrawing import withdraw_planned
 from scheduling.task_config import TaskConfig, TaskConfigError, clean_task_config, load_task_config
 from scheduling.templates import Moment, render_parameters
 
@@ -383,11 +383,5 @@ def _refuse_bad_parameters(schedule: Schedule, *, now: datetime) -> None:
 
 
 def _withdraw_planned(schedule: Schedule, *, now: datetime) -> None:
-    """Delete the schedule's tasks of the future that nothing has happened to; claimed ones are left alone."""
-    withdrawn = list(
-        Task.objects.select_for_update(skip_locked=True)
-        .filter(schedule=schedule, status=TaskStatus.PENDING, attempt_count=0, scheduled_at__gt=now)
-        .values_list("pk", flat=True)
-    )
-    deleted, _ = Task.objects.filter(pk__in=withdrawn).delete()
-    schedule.run_count = max(0, schedule.run_count - deleted)
+    withdrawn = withdraw_planned([schedule.pk], now=now)
+    schedule.run_count = max(0, schedule.run_count - withdrawn.total())
