@@ -5,7 +5,7 @@ from functools import cache
 from itertools import accumulate
 from typing import Final
 
-from django.db.models import Sum
+from django.db.models import Count, Sum
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -22,6 +22,7 @@ from gateway.build import build_info
 from gateway.database_meter import BUCKETS, METER, pool_status
 from gateway.resources import resource_usage
 from gateway.statistics import connection_stats, task_stats
+from scheduling.models import Alert, Schedule
 
 _SUM_OF: Final = {"success": Sum("success_tasks", default=0), "failure": Sum("failure_tasks", default=0)}
 
@@ -57,6 +58,7 @@ class _Cluster(Collector):
         for result, count in Agent.objects.aggregate(**_SUM_OF).items():
             results.add_metric([result], count)
         yield results
+        yield from _alarms()
         stats = connection_stats()
         for name in ("online", "idle", "busy"):
             yield GaugeMetricFamily(
@@ -64,6 +66,24 @@ class _Cluster(Collector):
                 f"Sessions of agents that are {name}.",
                 value=stats[f"{name}_connections"],
             )
+
+
+def _alarms() -> Iterator[Metric]:
+    """What somebody should hear of, by namespace: a rule on these two is all that an alert manager needs."""
+    missed = CounterMetricFamily(
+        "hetuflow_missed_runs", "Planned runs that no scheduler was there for.", labels=["namespace"]
+    )
+    counted = Schedule.objects.filter(missed_count__gt=0).order_by().values_list("job__namespace")
+    for namespace, number in counted.annotate(number=Sum("missed_count")):
+        missed.add_metric([namespace], number)
+    yield missed
+    unseen = GaugeMetricFamily(
+        "hetuflow_alerts", "Alerts that nobody has acknowledged.", labels=["namespace", "kind"]
+    )
+    alerts = Alert.objects.filter(acknowledged_at__isnull=True).order_by().values_list("namespace", "kind")
+    for namespace, kind, number in alerts.annotate(number=Count("pk")):
+        unseen.add_metric([namespace, kind], number)
+    yield unseen
 
 
 class _Server(Collector):

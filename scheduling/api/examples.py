@@ -51,6 +51,7 @@ SCHEDULE: Final[dict[str, Any]] = {
     "end_time": None,
     "max_count": None,
     "run_count": 12,
+    "missed_count": 0,
     "jitter_secs": 0,
     "dst_gap": None,
     "dst_overlap": None,

@@ -39,6 +39,7 @@ SCHEDULES: Final = QueryTable(
         "end_time": INSTANT,
         "max_count": INTEGER,
         "run_count": INTEGER,
+        "missed_count": INTEGER,
         "jitter_secs": INTEGER,
         "status": choice(ScheduleStatus.values),
         "next_run_at": INSTANT,

@@ -141,6 +141,7 @@ class ScheduleSerializer(serializers.ModelSerializer[Schedule]):
             "end_time",
             "max_count",
             "run_count",
+            "missed_count",
             "jitter_secs",
             "dst_gap",
             "dst_overlap",

@@ -134,6 +134,8 @@ class Schedule(models.Model):
     end_time = models.DateTimeField(_("end"), null=True, blank=True)
     max_count = models.PositiveIntegerField(_("at most so many runs"), null=True, blank=True)
     run_count = models.PositiveIntegerField(_("runs planned"), default=0)
+    # Kept apart from the tasks and alerts that tell of them, which are deleted some day.
+    missed_count = models.PositiveBigIntegerField(_("runs missed"), default=0, db_default=0, editable=False)
     jitter_secs = models.PositiveIntegerField(_("jitter in seconds"), default=0)
     status = models.CharField(
         _("status"), max_length=16, choices=ScheduleStatus.choices, default=ScheduleStatus.ENABLED
@@ -202,6 +204,7 @@ class Schedule(models.Model):
                 condition=Q(status="enabled", next_run_at__isnull=False),
                 name="schedule_due",
             ),
+            models.Index(fields=["job"], condition=Q(missed_count__gt=0), name="schedule_with_missed"),
         ]
 
     def __str__(self) -> str:

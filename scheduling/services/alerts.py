@@ -3,34 +3,45 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from access import audit
 from access.actors import SYSTEM, Actor
 from scheduling.kinds import AlertKind
 from scheduling.models import Alert, Backfill, Schedule
 
+_COUNT_MISSED: Final = """
+UPDATE scheduling_schedule s SET missed_count = s.missed_count + m.number
+FROM unnest(%(ids)s::bigint[], %(numbers)s::bigint[]) AS m(id, number) WHERE s.id = m.id
+"""
+
 
 def raise_for_missed(
     *, schedules: Sequence[Schedule], missed: Sequence[tuple[int, str, datetime, int]]
 ) -> None:
-    """Raise one alert for each schedule with missed instants, given as (schedule, outcome, instant, number).
+    """Count missed instants, given as (schedule, outcome, instant, number); raise an alert for each schedule.
 
-    Runs in the caller's transaction, in which the instants were written.
+    Runs in the caller's transaction, in which the instants were written and the schedules are locked.
     """
+    if not missed:
+        return
     found: dict[int, list[tuple[datetime, int]]] = defaultdict(list)
     for schedule_id, _outcome, instant, number in missed:
         found[schedule_id].append((instant, number))
     by_id = {schedule.pk: schedule for schedule in schedules}
+    numbers = {pk: sum(number for _, number in instants) for pk, instants in found.items()}
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT_MISSED, {"ids": [*numbers], "numbers": [*numbers.values()]})
     Alert.objects.bulk_create(
         Alert(
             kind=AlertKind.MISSED,
             namespace=by_id[schedule_id].job.namespace,
             job_id=by_id[schedule_id].job_id,
             schedule_id=schedule_id,
-            instants=sum(number for _, number in instants),
-            text=f"{sum(number for _, number in instants)} planned runs were missed, the first one at "
+            instants=numbers[schedule_id],
+            text=f"{numbers[schedule_id]} planned runs were missed, the first one at "
             f"{min(instant for instant, _ in instants):%Y-%m-%dT%H:%M:%SZ}",
         )
         for schedule_id, instants in found.items()

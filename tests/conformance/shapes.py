@@ -125,6 +125,8 @@ SCHEDULE: Final[Shape] = {
     "end_time": or_null(instant),
     "max_count": or_null(count),
     "run_count": count,
+    # Beyond the page: how many runs no scheduler was there for.
+    "missed_count": count,
     "jitter_secs": count,
     # Beyond the page: clock changes, calendars, what a run gets, what is made good, when to give up.
     "dst_gap": or_null(text),

@@ -14,6 +14,7 @@ from gateway import statistics
 from hetuflow import __version__
 from scheduling.clock import database_now
 from scheduling.models import Task
+from scheduling.services import alerts, planning
 from scheduling.states import TaskStatus
 from tests import factories, processes
 from tests.gateway.figures import BUILD, CONNECTIONS, RESOURCES, TASKS, ended_task, samples_of, tasks_of
@@ -162,6 +163,19 @@ def test_prometheus_reads_its_text(client, token, accept):
     assert response["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert f'version="{__version__}"' in response.content.decode()
     assert ("hetuflow_tasks", "pending") in samples_of(response.content.decode())
+
+
+def test_prometheus_hears_of_missed_runs_and_of_alerts_that_nobody_saw(api):
+    schedule = factories.schedule(kind="cron", cron_expression="0 9 * * *")
+    day = timedelta(days=1)
+    planning.run_once(now=factories.NOW + 8 * day, horizon_secs=15, catch_up_secs=3600)
+    after = samples_of(api.get("/metrics").content.decode())
+    assert after["hetuflow_missed_runs_total", "default"] == 8
+    assert after["hetuflow_alerts", "default", "missed"] == 1
+    alerts.acknowledge(alert_id=schedule.alerts.get().pk, now=factories.NOW)
+    after = samples_of(api.get("/metrics").content.decode())
+    assert after["hetuflow_missed_runs_total", "default"] == 8
+    assert ("hetuflow_alerts", "default", "missed") not in after
 
 
 def test_what_prometheus_reads_moves(api):

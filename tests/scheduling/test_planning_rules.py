@@ -172,3 +172,12 @@ def test_instants_that_all_lie_before_the_window_leave_their_one_row_and_no_prob
     assert schedule.problem == ""
     assert rows(schedule) == [("03-03", "missed", "cancelled")]
     assert Task.objects.get(schedule=schedule).instants == 8
+
+
+def test_what_was_missed_is_counted_on_the_schedule_and_never_less():
+    schedule, other = daily(now=NOW), daily(now=NOW)
+    plan(utc(2026, 3, 10, 12), catch_up_secs=3600.0)
+    plan(utc(2026, 3, 12, 12), catch_up_secs=3600.0)
+    Task.objects.all().delete()
+    Alert.objects.all().delete()
+    assert {each.missed_count for each in Schedule.objects.filter(pk__in=[schedule.pk, other.pk])} == {10}

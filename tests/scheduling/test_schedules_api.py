@@ -21,6 +21,7 @@ FIELDS = [
     "end_time",
     "max_count",
     "run_count",
+    "missed_count",
     "jitter_secs",
     "dst_gap",
     "dst_overlap",
