@@ -171,11 +171,11 @@ def test_prometheus_hears_of_missed_runs_and_of_alerts_that_nobody_saw(api):
     planning.run_once(now=factories.NOW + 8 * day, horizon_secs=15, catch_up_secs=3600)
     after = samples_of(api.get("/metrics").content.decode())
     assert after["hetuflow_missed_runs_total", "default"] == 8
-    assert after["hetuflow_alerts", "default", "missed"] == 1
+    assert after["hetuflow_alerts", "missed", "default"] == 1
     alerts.acknowledge(alert_id=schedule.alerts.get().pk, now=factories.NOW)
     after = samples_of(api.get("/metrics").content.decode())
     assert after["hetuflow_missed_runs_total", "default"] == 8
-    assert ("hetuflow_alerts", "default", "missed") not in after
+    assert ("hetuflow_alerts", "missed", "default") not in after
 
 
 def test_what_prometheus_reads_moves(api):
