@@ -11,7 +11,7 @@ from django.db import connection
 LIMIT_SECS = 30
 _SOMEBODY_WAITS = (
     "SELECT EXISTS (SELECT FROM pg_stat_activity"
-    " WHERE wait_event_type = 'Lock' AND datname = current_database())"
+    " WHERE wait_event_type = 'Lock' AND backend_type = 'client backend' AND datname = current_database())"
 )
 
 
