@@ -9,7 +9,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	if command -v $$name >/dev/null 2>&1 && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then echo $$name; break; fi; done)
 
-.PHONY: help run test lint format bench clean
+.PHONY: help run test fuzz lint format bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ run: $(VENV)/.installed ## Start everything on this machine; Ctrl-C stops it
 
 test: $(VENV)/.installed-dev ## Run the tests on a PostgreSQL of their own
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+fuzz: $(VENV)/.installed-dev ## Try the REST API for longer, with a seed that is printed
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Check style, types, layers and migrations
 	@$(BIN)/ruff check .
