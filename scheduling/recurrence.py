@@ -89,12 +89,19 @@ def next_after(recurrence: Recurrence, after: datetime) -> datetime | None:
 
 def instants_between(recurrence: Recurrence, after: datetime, until: datetime, limit: int) -> list[datetime]:
     """Return the planned instants in (after, until], the first `limit` of them."""
+    return stretch(recurrence, after, until, limit)[0]
+
+
+def stretch(
+    recurrence: Recurrence, after: datetime, until: datetime, limit: int
+) -> tuple[list[datetime], datetime | None]:
+    """Return the planned instants in (after, until], the first `limit` of them, and the one that follows."""
     result: list[datetime] = []
     for instant in _instants(recurrence, after):
         if instant > until or len(result) >= limit:
-            break
+            return result, instant
         result.append(instant)
-    return result
+    return result, None
 
 
 def instants_after(recurrence: Recurrence, after: datetime, limit: int) -> Iterator[datetime]:
@@ -177,11 +184,13 @@ def _instants_of(expression: Expression, recurrence: Recurrence, after: datetime
 
 
 def _expressions(recurrence: Recurrence) -> tuple[Expression, ...]:
+    text = recurrence.cron_expression or ""
     return expressions.parse(
-        recurrence.cron_expression or "",
+        text,
         zone=recurrence.timezone,
         start=recurrence.start_time,
-        seed=recurrence.seed,
+        # Schedules that draw nothing share what is parsed.
+        seed=recurrence.seed if "~" in text else "",
     )
 
 

@@ -205,6 +205,11 @@ class Schedule(models.Model):
                 name="schedule_due",
             ),
             models.Index(fields=["job"], condition=Q(missed_count__gt=0), name="schedule_with_missed"),
+            models.Index(
+                fields=["id"],
+                condition=Q(kind="interval", interval_mode="delay", status="enabled", next_run_at=None),
+                name="schedule_waiting",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -15,13 +15,14 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from django.db import connection, transaction
+from django.db.models import Prefetch
 
 from scheduling import hints
 from scheduling.calendars import NO_CALENDAR, CalendarRules
 from scheduling.judging import FrozenSpan, PlannedInstant, Rules, judge
 from scheduling.kinds import ScheduleStatus
-from scheduling.models import Calendar, Freeze, Schedule
-from scheduling.recurrence import Recurrence, count_between, instants_after, instants_between, next_after
+from scheduling.models import Calendar, Freeze, Job, Schedule
+from scheduling.recurrence import Recurrence, count_between, instants_after, next_after, stretch
 from scheduling.services import alerts
 from scheduling.services.calendars import rules_of
 from scheduling.services.next_runs import recurrence_of
@@ -31,12 +32,37 @@ from scheduling.templates import Moment, has_templates, render_parameters
 
 logger = logging.getLogger(__name__)
 
-SCHEDULES_PER_BATCH: Final = 500
+SCHEDULES_PER_BATCH: Final = 1000
 INSTANTS_PER_SCHEDULE: Final = 500
 # Instants that lie before the window are counted so far; beyond, the row says "more than".
 COUNTED_INSTANTS: Final = 100_000
 LOOKED_AHEAD: Final = 10_000
 RETRY_BAD_SCHEDULE_AFTER: Final = timedelta(seconds=60)
+
+_PLANNED_BY: Final = (
+    "job_id",
+    "kind",
+    "cron_expression",
+    "interval_secs",
+    "interval_mode",
+    "timezone",
+    "dst_gap",
+    "dst_overlap",
+    "seed",
+    "start_time",
+    "end_time",
+    "max_count",
+    "run_count",
+    "jitter_secs",
+    "calendar_id",
+    "calendar_policy",
+    "parameters",
+    "catch_up_secs",
+    "planned_until",
+    "next_run_at",
+    "last_run_at",
+)
+_PLANNED_BY_JOB: Final = ("namespace", "enabled", "task_config")
 
 _INSERT_TASKS: Final = """
 INSERT INTO scheduling_task
@@ -54,8 +80,8 @@ FROM unnest(%(schedule_ids)s::bigint[], %(statuses)s::text[], %(outcomes)s::text
 JOIN scheduling_schedule s ON s.id = p.schedule_id JOIN scheduling_job j ON j.id = s.job_id
 ORDER BY p.scheduled_at, p.schedule_id
 ON CONFLICT (schedule_id, scheduled_at) DO NOTHING
-RETURNING schedule_id, outcome, scheduled_at, instants
 """
+_TELL_WHICH: Final = "RETURNING schedule_id, outcome, scheduled_at, instants"
 
 _ADVANCE: Final = """
 UPDATE scheduling_schedule s
@@ -66,6 +92,11 @@ FROM unnest(%(ids)s::bigint[], %(until)s::timestamptz[], %(next)s::timestamptz[]
      AS p(id, planned_until, next_run_at, run_count, status, last_run_at)
 WHERE s.id = p.id
 """
+
+# What is due is found by its keys: joined otherwise, every schedule there is would be read for a few.
+_BY_KEYS: Final = (
+    "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
+)
 
 # A schedule that counts from the end of its runs waits, without a next instant, for its latest task to end.
 _RESUME_DELAYED: Final = """
@@ -116,11 +147,11 @@ def run_once(*, now: datetime, horizon_secs: float, catch_up_secs: float) -> int
     """
     resume_delayed(now=now)
     written = 0
-    while True:
-        found, inserted = _plan_batch(now=now, horizon_secs=horizon_secs, catch_up_secs=catch_up_secs)
+    goes_on = True
+    while goes_on:
+        inserted, goes_on = _plan_batch(now=now, horizon_secs=horizon_secs, catch_up_secs=catch_up_secs)
         written += inserted
-        if not found:
-            return written
+    return written
 
 
 def resume_delayed(*, now: datetime) -> int:
@@ -161,9 +192,8 @@ def plan_schedule(
     )
     begin = max(schedule.planned_until, now - window)
     until = now + timedelta(seconds=horizon_secs)
-    instants = instants_between(recurrence, begin, until, INSTANTS_PER_SCHEDULE)
+    instants, following = stretch(recurrence, begin, until, INSTANTS_PER_SCHEDULE)
     planned_until = instants[-1] if len(instants) == INSTANTS_PER_SCHEDULE else until
-    following = next_after(recurrence, planned_until)
     plan = Plan(
         schedule=schedule, planned_until=planned_until, next_run_at=following, run_count=schedule.run_count
     )
@@ -227,14 +257,15 @@ def _render(plan: Plan, rules: Rules) -> None:
         previous = instant.scheduled_at if instant.runs else previous
 
 
-def _plan_batch(*, now: datetime, horizon_secs: float, catch_up_secs: float) -> tuple[int, int]:
-    """Plan one batch; return how many schedules it held and how many tasks it wrote."""
+def _plan_batch(*, now: datetime, horizon_secs: float, catch_up_secs: float) -> tuple[int, bool]:
+    """Plan one batch; return how many tasks it wrote, and whether more may be due."""
     with transaction.atomic():
         schedules = list(
             Schedule.objects.due(now=now, horizon_secs=horizon_secs)
-            .select_related("job", "calendar")
+            .only(*_PLANNED_BY)
+            .prefetch_related(Prefetch("job", Job.objects.only(*_PLANNED_BY_JOB)), "calendar")
             .order_by("next_run_at")
-            .select_for_update(skip_locked=True, of=("self",))[:SCHEDULES_PER_BATCH]
+            .select_for_update(skip_locked=True)[:SCHEDULES_PER_BATCH]
         )
         frozen = _frozen_namespaces({schedule.job.namespace for schedule in schedules})
         plans = []
@@ -257,7 +288,9 @@ def _plan_batch(*, now: datetime, horizon_secs: float, catch_up_secs: float) -> 
         inserted = _write(plans, now=now)
         if inserted:
             hints.tasks_became_claimable()
-    return len(schedules), inserted
+    until = now + timedelta(seconds=horizon_secs)
+    is_behind = any(plan.next_run_at is not None and plan.next_run_at <= until for plan in plans)
+    return inserted, is_behind or len(schedules) == SCHEDULES_PER_BATCH
 
 
 def _frozen_namespaces(namespaces: set[str]) -> Mapping[str, FrozenSpan]:
@@ -273,11 +306,16 @@ def _write(plans: Sequence[Plan], *, now: datetime) -> int:
     if not plans:
         return 0
     rows = [(plan, *each) for plan in plans for each in zip(plan.instants, plan.parameters, strict=True)]
+    are_some_missed = any(instant.outcome == Outcome.MISSED for _, instant, _ in rows)
     written: list[tuple[int, str, datetime, int]] = []
+    inserted = 0
     with connection.cursor() as cursor:
+        cursor.execute(_BY_KEYS)
         if rows:
-            cursor.execute(_INSERT_TASKS, {"now": now, **_task_arrays(rows)})
-            written = cursor.fetchall()
+            statement = _INSERT_TASKS + (_TELL_WHICH if are_some_missed else "")
+            cursor.execute(statement, {"now": now, **_task_arrays(rows)})
+            inserted = cursor.rowcount
+            written = cursor.fetchall() if are_some_missed else []
         cursor.execute(
             _ADVANCE,
             {
@@ -290,11 +328,12 @@ def _write(plans: Sequence[Plan], *, now: datetime) -> int:
                 "last": [plan.last_run_at for plan in plans],
             },
         )
-    alerts.raise_for_missed(
-        schedules=[plan.schedule for plan in plans],
-        missed=[row for row in written if row[1] == Outcome.MISSED],
-    )
-    return len(written)
+    if are_some_missed:
+        alerts.raise_for_missed(
+            schedules=[plan.schedule for plan in plans],
+            missed=[row for row in written if row[1] == Outcome.MISSED],
+        )
+    return inserted
 
 
 def _task_arrays(rows: Sequence[tuple[Plan, PlannedInstant, dict[str, Any]]]) -> dict[str, list[Any]]:

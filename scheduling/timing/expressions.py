@@ -1,6 +1,7 @@
 """Expressions of time in one of three languages, one a line (pure): cron's, systemd's, iCalendar's."""
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from scheduling.timing import cron, oncalendar, rules
@@ -15,6 +16,7 @@ MAX_LINES: Final = 20
 Expression = CronPattern | OnCalendarPattern | RulePattern | Every
 
 
+@lru_cache(maxsize=8192)
 def parse(text: str, *, zone: str, start: datetime | None, seed: str) -> tuple[Expression, ...]:
     """Return what each line of a text means, in the zone and for the start of its schedule.
 

@@ -153,11 +153,9 @@ def _in_zone(
     while pending is not None:
         following = zone.segment(index + 1) if segment.end < LATEST else None
         is_repeated_from = following.local_start if following else segment.local_end
-        has_repeated = begin >= is_repeated_from
         while pending is not None and pending < segment.local_end:
             if pending < is_repeated_from or overlap is not Overlap.SECOND:
                 yield (pending - segment.offset).replace(tzinfo=UTC)
-            has_repeated = has_repeated or pending >= is_repeated_from
             pending = next(locals_, None)
         if following is None:
             return
@@ -169,9 +167,8 @@ def _in_zone(
                     resume = following.local_start
                 locals_ = pattern.after(resume)
                 pending = next(locals_, None)
-        elif has_repeated and overlap is not Overlap.FIRST:
+        elif overlap is not Overlap.FIRST and following.offset < segment.offset:
             locals_ = pattern.after(following.local_start - _TICK)
             pending = next(locals_, None)
-        begin = following.local_start
         index += 1
         segment = following

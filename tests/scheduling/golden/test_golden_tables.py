@@ -72,6 +72,19 @@ def test_each_policy_gives_its_instants_on_the_days_of_every_change(zone, walks)
                     assert_same(actual, expected, zone, expression, policy)
 
 
+def test_asked_from_any_moment_around_a_change_the_rest_is_the_same(zone, walks):
+    for begin, end in [stretch for walk in walks for stretch in around_changes(walk, timedelta(hours=4))]:
+        walk = Walk(zone, begin - timedelta(hours=26), end)
+        for expression in ["15,45 0-3 * * *", "*/30 1-2 * * *", "0 0 * * *"]:
+            matches = walk.matches(expression)
+            for policy in cases.POLICIES:
+                runs = walk.runs(expression, matches, *policy)
+                for cut in np.arange(secs(begin), secs(end), 35 * 60):
+                    asked = EPOCH + timedelta(seconds=int(cut))
+                    actual = planned(zone, expression, asked, end, *policy)
+                    assert_same(actual, runs[runs >= cut], zone, expression, policy, asked)
+
+
 def test_expressions_with_seconds_give_their_instants_in_the_hours_of_every_change(zone, walks):
     for begin, end in [stretch for walk in walks for stretch in around_changes(walk, timedelta(hours=4))]:
         part = Walk(zone, begin - timedelta(hours=26), end, step=1).part(begin, end)
