@@ -51,6 +51,14 @@ class Blackout:
 
 
 @dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What forbids an instant: `blackout`, `day_off` or `window`, with its reason or name."""
+
+    kind: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CalendarRules:
     """A calendar; `country` and `subdivision` are codes of the `holidays` library, empty for none."""
 
@@ -61,18 +69,28 @@ class CalendarRules:
     windows: tuple[Window, ...] = ()
     blackouts: tuple[Blackout, ...] = ()
 
-    def forbids(self, instant: datetime, zone: ZoneInfo) -> str:
-        """Return why nothing may run at an instant, "" where it may."""
+    def obstacle(self, instant: datetime, zone: ZoneInfo) -> Obstacle | None:
+        """Return what stands against running at an instant; None where it may."""
         for blackout in self.blackouts:
             if blackout.begin <= instant < blackout.end:
-                return f"blackout of {self.name}: {blackout.reason}".rstrip(": ")
+                return Obstacle("blackout", blackout.reason)
         local = instant.astimezone(zone)
         day_off = self.day_off(local.date())
         if day_off is not None:
-            return f"{self.name}: {day_off}".rstrip(": ")
+            return Obstacle("day_off", day_off)
         if self.windows and not any(window.holds(local) for window in self.windows):
+            return Obstacle("window")
+        return None
+
+    def forbids(self, instant: datetime, zone: ZoneInfo) -> str:
+        """Return why nothing may run at an instant, "" where it may."""
+        obstacle = self.obstacle(instant, zone)
+        if obstacle is None:
+            return ""
+        if obstacle.kind == "window":
             return f"outside the allowed times of {self.name}"
-        return ""
+        what = f"blackout of {self.name}" if obstacle.kind == "blackout" else self.name
+        return f"{what}: {obstacle.name}".rstrip(": ")
 
     def moved_to_next_day(self, instant: datetime, zone: ZoneInfo) -> datetime | None:
         """Return the same local time of the next day on which it is allowed; None where none is near."""

@@ -69,6 +69,8 @@ def delete_calendar(*, calendar_id: int, by: Actor = SYSTEM) -> None:
     with transaction.atomic():
         calendar = Calendar.objects.select_for_update().get(pk=calendar_id)
         before = audit.snapshot(calendar, _FIELDS)
+        # Archived schedules run no more; they do not hold a calendar that nobody can take from them.
+        calendar.schedules.filter(archived_at__isnull=False).update(calendar=None)
         audit.record(
             by=by, action="calendar.delete", subject=calendar, namespace=calendar.namespace, before=before
         )
@@ -115,11 +117,12 @@ def thaw(*, namespace: str, by: Actor = SYSTEM) -> None:
         frozen.delete()
 
 
-def _save(calendar: Calendar, fields: Mapping[str, Any], *, by: Actor) -> None:
-    errors: dict[str, str] = dict.fromkeys(fields.keys() - set(_FIELDS), "unknown field")
-    for name in fields.keys() & set(_FIELDS):
-        setattr(calendar, name, fields[name])
-    errors |= calendar_problems(audit.snapshot(calendar, _FIELDS))
+def check_calendar(calendar: Calendar) -> None:
+    """Raise InvalidField where what a calendar states is not sound, else derive what follows from it.
+
+    Writes nothing.
+    """
+    errors = calendar_problems(audit.snapshot(calendar, _FIELDS))
     if "blackouts" not in errors:
         calendar.blackouts = [
             {**each, **{name: _in_utc(each[name]) for name in ("from", "to")}} for each in calendar.blackouts
@@ -130,6 +133,14 @@ def _save(calendar: Calendar, fields: Mapping[str, Any], *, by: Actor) -> None:
         errors["ics"] = str(error)
     if errors:
         raise InvalidField(errors)
+
+
+def _save(calendar: Calendar, fields: Mapping[str, Any], *, by: Actor) -> None:
+    if unknown := fields.keys() - set(_FIELDS):
+        raise InvalidField(dict.fromkeys(unknown, "unknown field"))
+    for name, value in fields.items():
+        setattr(calendar, name, value)
+    check_calendar(calendar)
     calendar.updated_by = by.name
     try:
         with transaction.atomic():
@@ -167,7 +178,11 @@ class _Key:
 
 @lru_cache(maxsize=1024)
 def _rules(key: _Key) -> CalendarRules:
-    calendar = key.calendar
+    return read_rules(key.calendar)
+
+
+def read_rules(calendar: Calendar) -> CalendarRules:
+    """Return what a calendar says at this moment, saved or not; `check_calendar` has passed it."""
     return CalendarRules(
         name=calendar.name,
         country=calendar.country,

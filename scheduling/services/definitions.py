@@ -341,9 +341,8 @@ def _text_problems(job: Job) -> dict[str, str]:
     return errors
 
 
-def _save_schedule(schedule: Schedule, fields: Mapping[str, Any], *, now: datetime) -> Schedule:
-    for name, value in fields.items():
-        setattr(schedule, name, value)
+def check_schedule(schedule: Schedule, *, now: datetime) -> None:
+    """Raise InvalidField where what a schedule states is not sound; writes nothing."""
     if schedule.kind not in SUPPORTED_KINDS:
         raise InvalidField({"kind": f"{schedule.kind!r} cannot be planned; use {', '.join(SUPPORTED_KINDS)}"})
     try:
@@ -354,9 +353,16 @@ def _save_schedule(schedule: Schedule, fields: Mapping[str, Any], *, now: dateti
         value = getattr(schedule, name)
         if value is not None and not least <= value <= 2**31 - 1:
             raise InvalidField({name: f"expected a whole number from {least}"})
-    if schedule.calendar is not None and schedule.calendar.namespace != schedule.job.namespace:
+    has_job = schedule.job_id is not None
+    if has_job and schedule.calendar is not None and schedule.calendar.namespace != schedule.job.namespace:
         raise InvalidField({"calendar_id": "the calendar belongs to another namespace than the job"})
     _refuse_bad_parameters(schedule, now=now)
+
+
+def _save_schedule(schedule: Schedule, fields: Mapping[str, Any], *, now: datetime) -> Schedule:
+    for name, value in fields.items():
+        setattr(schedule, name, value)
+    check_schedule(schedule, now=now)
     with transaction.atomic():
         if schedule.pk is not None:
             _withdraw_planned(schedule, now=now)
