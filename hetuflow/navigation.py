@@ -15,9 +15,9 @@ def _may_view(model: str) -> Callable[[HttpRequest], bool]:
     return lambda request: request.user.has_perm(f"{app}.view_{name}")
 
 
-def _entry(title: Any, icon: str, model: str, *, is_for_all: bool = False) -> dict[str, Any]:
+def _entry(title: Any, icon: str, model: str, *, is_for_all: bool = False, badge: str = "") -> dict[str, Any]:
     link = reverse_lazy(f"admin:{model.replace('.', '_')}_changelist")
-    entry = {"title": title, "icon": icon, "link": link}
+    entry = {"title": title, "icon": icon, "link": link, "badge": badge}
     return entry if is_for_all else {**entry, "permission": _may_view(model)}
 
 
@@ -81,6 +81,20 @@ UNFOLD: dict[str, Any] = {
                     _entry(_("Schedules"), "event_repeat", "scheduling.schedule"),
                     _entry(_("Tasks"), "checklist", "scheduling.task"),
                     _entry(_("Task instances"), "terminal", "scheduling.taskinstance"),
+                    _entry(
+                        _("Alerts"),
+                        "notifications",
+                        "scheduling.alert",
+                        badge="scheduling.admin.alerts.open_alerts",
+                    ),
+                ],
+            },
+            {
+                "title": _("Time"),
+                "separator": True,
+                "items": [
+                    _entry(_("Calendars"), "calendar_month", "scheduling.calendar"),
+                    _entry(_("Freezes"), "ac_unit", "scheduling.freeze"),
                 ],
             },
             {

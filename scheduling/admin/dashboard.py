@@ -13,10 +13,12 @@ from access.roles import ALL_PERMISSIONS
 from agents.models import CONNECTED_STATUSES, Agent
 from rest.controls import visible
 from scheduling.admin import words
+from scheduling.admin.alerts import open_alerts
+from scheduling.admin.freezes import freeze_banners
 from scheduling.admin.permissions import is_seen, may, seen_by
 from scheduling.admin.tasks import exit_words, job_link
 from scheduling.clock import database_now
-from scheduling.models import Job, Schedule, Task, TaskInstance
+from scheduling.models import Freeze, Job, Schedule, Task, TaskInstance
 from scheduling.states import TASK_CLAIMABLE, TaskStatus
 
 _HOURS: Final = 24
@@ -50,6 +52,10 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if may(request, "scheduling.view_job"):
         context["is_first_run"] = not seen_by(request, Job.objects.present()).exists()
         context["can_add_job"] = may(request, "scheduling.add_job")
+    if may(request, "scheduling.view_freeze"):
+        context["freezes"] = freeze_banners(request)
+    context["can_freeze"] = may(request, "scheduling.add_freeze")
+    context["alert_count"] = open_alerts(request)
     context["has_no_role"] = not any(authority_of_user(request.user).may(name) for name in ALL_PERMISSIONS)
     return context
 
@@ -157,13 +163,19 @@ def _next_runs(request: HttpRequest, *, now: datetime) -> list[dict[str, Any]]:
     schedules = (
         seen_by(request, Schedule.objects.present())
         .filter(status="enabled", next_run_at__isnull=False, job__enabled=True)
-        .select_related("job")
+        .select_related("job", "calendar")
         .annotate(shows_job=is_seen(request, Job, "job"))
         .order_by("next_run_at")[: 2 * _ROWS]
     )
+    frozen = {each.namespace: each for each in Freeze.objects.filter(since__lte=now)}
     found = []
     for schedule in schedules:
-        found += [(instant, schedule) for instant in words.upcoming(schedule, now=now, count=1)]
+        freeze = frozen.get(schedule.job.namespace)
+        found += [
+            (instant, schedule)
+            for instant in words.upcoming(schedule, now=now, count=1)
+            if freeze is None or (freeze.until is not None and freeze.until <= instant)
+        ]
     found.sort(key=lambda pair: pair[0])
     return [
         {

@@ -79,7 +79,7 @@ class ArgumentsField(StructuredField):
 
     def read(self, text: str) -> list[str]:
         if text.lstrip().startswith("["):
-            value = _parse_json(text)
+            value = parse_json(text)
             if isinstance(value, list) and all(isinstance(item, str) for item in value):
                 return value
             raise ValidationError(_('Expected a JSON list of strings such as ["-c", "date"].'))
@@ -109,7 +109,7 @@ class PairsField(StructuredField):
 
     def read(self, text: str) -> dict[str, str]:
         if text.lstrip().startswith("{"):
-            value = _parse_json(text)
+            value = parse_json(text)
             if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
                 return value
             raise ValidationError(_('Expected a JSON object of strings such as {"STAGE": "test"}.'))
@@ -140,7 +140,7 @@ class JSONObjectField(StructuredField):
     def read(self, text: str) -> dict[str, Any]:
         if not text.strip():
             return {}
-        value = _parse_json(text)
+        value = parse_json(text)
         if not isinstance(value, dict):
             raise ValidationError(_('Expected a JSON object such as {"day": "monday"}.'))
         return value
@@ -149,7 +149,7 @@ class JSONObjectField(StructuredField):
         return json.dumps(value, ensure_ascii=False, indent=2) if value else ""
 
 
-def _parse_json(text: str) -> Any:
+def parse_json(text: str) -> Any:
     try:
         return parse_strict(text)
     except StrictJsonError as error:

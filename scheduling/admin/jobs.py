@@ -20,6 +20,7 @@ from unfold.contrib.filters.admin import BooleanRadioFilter
 from access.backends import authority_of_user
 from access.callers import actor_of
 from scheduling.admin import words
+from scheduling.admin.freezes import ShowsFreezes, freeze_banners
 from scheduling.admin.job_actions import JobActions
 from scheduling.admin.job_form import OWN_FIELDS, JobForm, RunForm
 from scheduling.admin.namespaces import SuggestsNamespaces
@@ -48,7 +49,7 @@ _COLUMN_NEEDS = {
 
 
 @admin.register(Job)
-class JobAdmin(SuggestsNamespaces, JobActions):
+class JobAdmin(ShowsFreezes, SuggestsNamespaces, JobActions):
     namespace_path = "namespace"
     namespace_permission = "scheduling.add_job"
     form = JobForm
@@ -114,8 +115,8 @@ class JobAdmin(SuggestsNamespaces, JobActions):
             .order_by("-pk")
             .values(task=JSONObject(id="pk", status="status", at="completed_at"))[:1]
         )
-        present = seen_by(request, Schedule.objects.present()).order_by("pk")[:_SCHEDULES]
-        schedules = Prefetch("schedules", present, to_attr="present_schedules")
+        present = seen_by(request, Schedule.objects.present()).select_related("calendar").order_by("pk")
+        schedules = Prefetch("schedules", present[:_SCHEDULES], to_attr="present_schedules")
         return (
             Job.objects.present()
             .annotate(last_ended=Subquery(ended), shown_at=Now())
@@ -227,6 +228,7 @@ class JobAdmin(SuggestsNamespaces, JobActions):
             now = database_now()
             context |= {
                 "buttons": self.shown_buttons(request, job),
+                "freezes": freeze_banners(request, namespace=job.namespace),
                 "can_run": may(request, "scheduling.add_task", job),
                 "shows_schedules": may(request, "scheduling.view_schedule", job),
                 "shows_tasks": may(request, "scheduling.view_task", job),

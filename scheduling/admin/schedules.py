@@ -1,112 +1,33 @@
 """Schedules: when a job runs, with the next instants written out."""
 
-from functools import lru_cache
 from typing import Any, ClassVar
-from zoneinfo import available_timezones
 
-from django import forms
 from django.contrib import admin
-from django.contrib.admin.widgets import AutocompleteSelect
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.widgets import (
-    UnfoldAdminSelect2Widget,
-    UnfoldAdminSelectWidget,
-    UnfoldAdminTextareaWidget,
-    UnfoldAdminTextInputWidget,
-)
+from unfold.widgets import UnfoldAdminSelect2Widget
 
 from access.callers import actor_of
 from scheduling.admin import words
-from scheduling.admin.jobs import SCHEDULABLE
-from scheduling.admin.pages import Button, ServiceAdmin, ServiceForm
+from scheduling.admin.freezes import ShowsFreezes, freeze_banners
+from scheduling.admin.ledger import ShowsLedger
+from scheduling.admin.pages import Button, ServiceAdmin
 from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may, permit
+from scheduling.admin.schedule_form import JobToScheduleWidget, ScheduleForm
+from scheduling.admin.schedule_preview import PreviewsSchedules, preview_of
 from scheduling.admin.tasks import job_link, tasks_url
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
 from scheduling.kinds import ScheduleStatus
 from scheduling.models import Job, Schedule
-from scheduling.services.definitions import (
-    SUPPORTED_KINDS,
-    archive_schedule,
-    create_schedule,
-    update_schedule,
-)
-
-_PREVIEW = 10
-_SERVICE_FIELDS = (
-    "name",
-    "description",
-    "kind",
-    "cron_expression",
-    "interval_secs",
-    "timezone",
-    "start_time",
-    "end_time",
-    "max_count",
-    "jitter_secs",
-)
-
-
-@lru_cache(maxsize=1)
-def zone_choices() -> tuple[tuple[str, str], ...]:
-    """Return the IANA zones, UTC first."""
-    return tuple((name, name) for name in ["UTC", *sorted(available_timezones() - {"UTC"})])
-
-
-class ScheduleForm(ServiceForm):
-    kind = forms.ChoiceField(
-        label=gettext_lazy("Kind"),
-        choices=[(kind.value, kind.label) for kind in SUPPORTED_KINDS],
-        widget=UnfoldAdminSelectWidget(),
-    )
-    cron_expression = forms.CharField(
-        label=gettext_lazy("Cron expression"),
-        required=False,
-        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "30 2 * * 1-5", "class": "hf-code"}),
-        help_text=gettext_lazy(
-            "Minute, hour, day, month, weekday (of six fields the first is seconds), or @daily and so on."
-        ),
-    )
-    timezone = forms.ChoiceField(
-        label=gettext_lazy("Time zone"),
-        initial="UTC",
-        choices=zone_choices,
-        widget=UnfoldAdminSelect2Widget(),
-        help_text=gettext_lazy("The cron expression is read in this zone, daylight saving time included."),
-    )
-
-    description = forms.CharField(
-        label=gettext_lazy("Description"), required=False, widget=UnfoldAdminTextareaWidget(attrs={"rows": 2})
-    )
-
-    class Meta:
-        model = Schedule
-        fields = ("job", *_SERVICE_FIELDS)
-        help_texts: ClassVar = {
-            "interval_secs": gettext_lazy("A fixed rate, counted from the start, or without one from 1970."),
-            "start_time": gettext_lazy("UTC. For “once” this is the instant; else no run is before it."),
-            "end_time": gettext_lazy("UTC. No run is after it."),
-            "max_count": gettext_lazy("Empty: no limit."),
-            "jitter_secs": gettext_lazy("Each run starts up to so many seconds later, at random."),
-        }
-
-    def clean_cron_expression(self) -> str | None:
-        """Return null for an empty expression, as the contract says it."""
-        return self.cleaned_data["cron_expression"] or None
-
-
-class JobToScheduleWidget(AutocompleteSelect):
-    """Searches for a job, among those that the user may give a schedule."""
-
-    def get_url(self) -> str:
-        return f"{super().get_url()}?{SCHEDULABLE}=1"
+from scheduling.services.definitions import archive_schedule, create_schedule, update_schedule
 
 
 def _set_status(
@@ -131,27 +52,30 @@ def _disable(schedule_admin: "ScheduleAdmin", request: HttpRequest, schedule: Sc
 
 
 @admin.register(Schedule)
-class ScheduleAdmin(ServiceAdmin):
+class ScheduleAdmin(ShowsFreezes, ShowsLedger, PreviewsSchedules, ServiceAdmin):
     namespace_path = "job__namespace"
     form = ScheduleForm
     change_form_outer_before_template = "admin/scheduling/schedule/summary.html"
     change_form_outer_after_template = "admin/scheduling/schedule/upcoming.html"
     delete_confirmation_template = "admin/scheduling/schedule/archive.html"
     delete_selected_confirmation_template = "admin/hetuflow/archive_selected.html"
-    list_display = ("when", "of_job", "state", "next", "last", "run_count")
+    list_display = ("when", "of_job", "state", "next", "last", "run_count", "ledger")
     list_filter = (
         ("status", ChoicesDropdownFilter),
         ("kind", ChoicesDropdownFilter),
         ("job", SeenAutocompleteFilter),
     )
-    list_select_related = ("job",)
+    list_select_related = ("job", "calendar")
     search_fields = ("name", "job__name", "cron_expression")
     autocomplete_fields = ("job",)
     ordering = ("next_run_at", "pk")
     sortable_by = ("next", "run_count")
     conditional_fields: ClassVar = {
         "cron_expression": "kind == 'cron'",
+        "dst_gap": "kind == 'cron'",
+        "dst_overlap": "kind == 'cron'",
         "interval_secs": "kind == 'interval'",
+        "interval_mode": "kind == 'interval'",
     }
     buttons = (
         Button(
@@ -175,32 +99,44 @@ class ScheduleAdmin(ServiceAdmin):
         (None, {"fields": ("job", "name", "description")}),
         (
             gettext_lazy("When"),
-            {"fields": ("kind", "cron_expression", "interval_secs", "timezone")},
+            {
+                "fields": (
+                    "kind",
+                    "cron_expression",
+                    "interval_secs",
+                    "interval_mode",
+                    "timezone",
+                    "dst_gap",
+                    "dst_overlap",
+                )
+            },
         ),
-        (
-            gettext_lazy("Bounds"),
-            {"fields": ("start_time", "end_time", "max_count", "jitter_secs")},
-        ),
+        (gettext_lazy("Calendar"), {"fields": ("calendar", "calendar_policy")}),
+        (gettext_lazy("Bounds"), {"fields": ("start_time", "end_time", "max_count", "jitter_secs")}),
+        (gettext_lazy("What the command is told"), {"fields": ("parameters",)}),
+        (gettext_lazy("When something goes wrong"), {"fields": ("catch_up_secs", "pause_after_failures")}),
     )
+
+    class Media:
+        js = ("hetuflow/live.js",)
 
     def all_rows(self, request: HttpRequest) -> QuerySet[Any]:
         shows_job = is_seen(request, Job, "job")
-        return Schedule.objects.present().select_related("job").annotate(shown_at=Now(), shows_job=shows_job)
+        schedules = Schedule.objects.present().select_related("job", "calendar")
+        return schedules.annotate(shown_at=Now(), shows_job=shows_job)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "job":
             kwargs["widget"] = JobToScheduleWidget(db_field, self.admin_site)
+        if db_field.name == "calendar":
+            kwargs |= {"widget": UnfoldAdminSelect2Widget(), "empty_label": _("no calendar")}
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("job",) if obj is not None else ()
 
     def save_by_service(self, request: HttpRequest, obj: Schedule, form: Any, *, change: bool) -> Schedule:
-        fields = {
-            name: form.cleaned_data[name]
-            for name in _SERVICE_FIELDS
-            if not change or name in form.changed_data
-        }
+        fields = form.service_fields(change=change)
         if change:
             if not fields:
                 return obj
@@ -246,24 +182,42 @@ class ScheduleAdmin(ServiceAdmin):
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
         schedule = kwargs.get("obj")
+        may_save = self._may_save(request, schedule)
+        context["live_url"] = _preview_url(schedule) if may_save else ""
         if schedule is not None:
-            now = database_now()
             context |= {
                 "buttons": self.shown_buttons(request, schedule),
-                "rule": words.rule(schedule),
+                "freezes": freeze_banners(request, namespace=schedule.job.namespace),
                 "state": self.state(schedule),
                 "job_link": self.of_job(schedule),
-                "instants": [
-                    {
-                        "utc": words.clock(instant).removesuffix(".000"),
-                        "local": words.in_zone(instant, schedule.timezone),
-                        "distance": words.distance(instant - now),
-                    }
-                    for instant in words.upcoming(schedule, now=now, count=_PREVIEW)
-                ],
                 "tasks_url": tasks_url(schedule.job_id),
+                "ledger_url": self._ledger_url(request, schedule),
+                **self._stored_preview(schedule),
             }
         return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description=gettext_lazy("ledger"))
+    def ledger(self, schedule: Schedule) -> SafeString:
+        return format_html(
+            '<a href="{}">{}</a>',
+            reverse("admin:scheduling_schedule_ledger", args=[schedule.pk]),
+            _("ledger"),
+        )
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Leave out the ledger for those who see no tasks."""
+        shows_ledger = may(request, "scheduling.view_task")
+        return [name for name in super().get_list_display(request) if name != "ledger" or shows_ledger]
+
+    def _ledger_url(self, request: HttpRequest, schedule: Schedule) -> str:
+        if not may(request, "scheduling.view_task", schedule):
+            return ""
+        return reverse("admin:scheduling_schedule_ledger", args=[schedule.pk])
+
+    def _stored_preview(self, schedule: Schedule) -> dict[str, Any]:
+        if schedule.status == ScheduleStatus.EXPIRED or schedule.problem:
+            return {"rule": words.rule(schedule), "zone": schedule.timezone, "instants": []}
+        return preview_of(schedule, now=database_now())
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
@@ -284,3 +238,9 @@ class ScheduleAdmin(ServiceAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
         for schedule in queryset:
             self.delete_model(request, schedule)
+
+
+def _preview_url(schedule: Schedule | None) -> str:
+    if schedule is None:
+        return reverse("admin:scheduling_schedule_preview")
+    return reverse("admin:scheduling_schedule_preview_change", args=[schedule.pk])

@@ -14,18 +14,18 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext, gettext_lazy, ngettext
 
 from agents.models import AgentStatus
+from scheduling.calendars import Obstacle
 from scheduling.kinds import ScheduleKind, ScheduleStatus
 from scheduling.models import Schedule
-from scheduling.recurrence import instants_between
 from scheduling.services.definitions import SUPPORTED_KINDS
 from scheduling.services.next_runs import recurrence_of
+from scheduling.services.previewing import next_runs
 from scheduling.states import InstanceStatus, Outcome, TaskStatus
 from scheduling.timing.cron import MACROS
+from scheduling.timing.expressions import split
 from scheduling.timing.words import in_words
 
 MISSING: Final = "–"
-# Far enough for the rarest rule that is accepted, 29 February on one day of the week.
-_FAR_AHEAD: Final = timedelta(days=366 * 40)
 
 _COLOURS: Final[Mapping[str, str]] = {
     TaskStatus.PENDING: "waiting",
@@ -50,6 +50,11 @@ _COLOURS: Final[Mapping[str, str]] = {
     ScheduleStatus.ENABLED: "good",
     ScheduleStatus.DISABLED: "muted",
     ScheduleStatus.EXPIRED: "muted",
+    "planned": "waiting",
+    "open": "bad",
+    "acknowledged": "muted",
+    "frozen": "active",
+    "over": "muted",
     AgentStatus.CONNECTING: "waiting",
     AgentStatus.ONLINE: "good",
     AgentStatus.IDLE: "good",
@@ -154,7 +159,10 @@ def size(count: float | None) -> str:
 def rule(schedule: Schedule) -> str:
     """Return the rule of a schedule in words, its zone where that matters."""
     if schedule.kind == ScheduleKind.INTERVAL:
-        return gettext("every %(time)s") % {"time": _exact(schedule.interval_secs or 0)}
+        text = gettext("every %(time)s") % {"time": _exact(schedule.interval_secs or 0)}
+        if schedule.counts_from_the_end:
+            return gettext("%(rule)s, from the end of the run before") % {"rule": text}
+        return text
     if schedule.kind == ScheduleKind.ONCE:
         return gettext("once, at %(time)s UTC") % {"time": clock(schedule.start_time).removesuffix(".000")}
     if schedule.kind != ScheduleKind.CRON:
@@ -164,10 +172,27 @@ def rule(schedule: Schedule) -> str:
 
 
 def upcoming(schedule: Schedule, *, now: datetime, count: int) -> list[datetime]:
-    """Return the next instants at which `schedule` will run its job, at most `count`."""
+    """Return the next instants at which `schedule` will run its job, at most `count`.
+
+    Its calendar must be loaded, where it has one.
+    """
     if schedule.status != ScheduleStatus.ENABLED or schedule.kind not in SUPPORTED_KINDS:
         return []
-    return instants_between(recurrence_of(schedule), now, now + _FAR_AHEAD, count)
+    if schedule.counts_from_the_end:
+        return [] if schedule.next_run_at is None else [schedule.next_run_at][:count]
+    return next_runs(schedule, now=now, count=count)
+
+
+def obstacle_words(obstacle: Obstacle) -> str:
+    """Return what in a calendar forbids an instant."""
+    match obstacle.kind:
+        case "blackout":
+            text = gettext("blackout: %(name)s") if obstacle.name else gettext("blackout")
+        case "day_off":
+            text = gettext("day off: %(name)s") if obstacle.name else gettext("day off")
+        case _window:
+            text = gettext("outside the allowed times")
+    return text % {"name": obstacle.name} if obstacle.name else text
 
 
 def in_zone(instant: datetime, zone: str) -> str:
@@ -194,6 +219,9 @@ def _units() -> tuple[tuple[int, str, str], ...]:
 
 def _cron_words(expression: str, seed: str) -> str:
     """Say the common forms as people say them, all the others as a library does."""
+    lines = split(expression)
+    if len(lines) > 1:
+        return "; ".join(_cron_words(line, seed) for line in lines)
     fields = MACROS.get(expression.strip().lower(), expression).split()
     if len(fields) == 5:
         known = _common_cron_words(*fields)

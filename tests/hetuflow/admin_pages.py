@@ -5,7 +5,8 @@ from django.utils import timezone
 
 from access.models import AuditEntry
 from gateway.models import AgentLog
-from scheduling.models import Job, Schedule, Task, TaskInstance
+from scheduling.models import Alert, Calendar, Freeze, Job, Schedule, Task, TaskInstance
+from scheduling.services.calendars import create_calendar, freeze
 from scheduling.services.claiming import claim
 from scheduling.services.lifecycle import AttemptKey
 from scheduling.services.output import Chunk, store_output
@@ -23,7 +24,14 @@ def page(obj, name="change"):
 def fill(namespace):
     """Make one of each kind in a namespace, whose name stands in everything that one could read."""
     job = factories.job(name=f"job-{namespace}", namespace=namespace, description=f"about {namespace}")
-    schedule = factories.schedule(job=job, now=timezone.now(), name=f"schedule-{namespace}")
+    calendar = create_calendar(name=f"calendar-{namespace}", namespace=namespace, country="DE")
+    schedule = factories.schedule(
+        job=job, now=timezone.now(), name=f"schedule-{namespace}", calendar=calendar
+    )
+    frozen = freeze(namespace=namespace, now=timezone.now(), reason=f"nothing in {namespace}")
+    alert = Alert.objects.create(
+        kind="missed", namespace=namespace, job=job, schedule=schedule, text=f"missed in {namespace}"
+    )
     task = factories.task(job=job, now=timezone.now(), parameters={"where": namespace})
     agent = factories.agent()
     claim(slots={agent.pk: 1}, now=timezone.now(), lead_secs=2, lease_secs=30)
@@ -40,5 +48,8 @@ def fill(namespace):
         Schedule: schedule,
         Task: task,
         TaskInstance: attempt,
+        Calendar: calendar,
+        Freeze: frozen,
+        Alert: alert,
         AuditEntry: AuditEntry.objects.filter(namespace=namespace).first(),
     }

@@ -19,7 +19,8 @@ from access.tokens import issue
 from agents.models import Agent
 from gateway.models import Connection, Server
 from hetuflow.response_headers import DATA_POLICY, PAGE_POLICY, POPUP_POLICY, REDOC_POLICY
-from scheduling.models import Job, Schedule, Task, TaskInstance
+from scheduling.models import Alert, Calendar, Job, Schedule, Task, TaskInstance
+from scheduling.services.calendars import create_calendar, freeze
 from scheduling.services.claiming import claim
 from tests import factories
 from tests.admin_client import client_of
@@ -32,6 +33,8 @@ ALPINE_SHA256 = "0d18d7f8d7910e2e0212f0f056b12f50bebc3abb7d88d2f7c7cb4c336fe4519
 PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 NAMESAKES = {
     "agents": Agent,
+    "alerts": Alert,
+    "calendars": Calendar,
     "connections": Connection,
     "jobs": Job,
     "schedules": Schedule,
@@ -54,6 +57,11 @@ def root(db):
         agent=agent, server=server, session_id=server.pk, epoch=server.pk, connected_at=now, last_activity=now
     )
     grant = Grant.objects.create(group=Group.objects.create(name="viewers"), role=Role.VIEWER, namespace="*")
+    create_calendar(name="holidays", country="DE")
+    freeze(namespace="frozen", now=now)
+    Alert.objects.create(
+        kind="missed", namespace="default", job=schedule.job, schedule=schedule, text="one was missed"
+    )
     issue(user=User.objects.get(), name=grant.role)
     return browser
 
