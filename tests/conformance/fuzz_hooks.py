@@ -50,7 +50,7 @@ def _about_what_is_there(body: dict[str, Any], operation: str, number: int) -> d
     changed = dict(body)
     for name, ids in _things["bodies"].items():
         if type(body.get(name)) is type(ids[0]):
-            changed[name] = ids[next(_calls[f"{operation} {name}"]) % len(ids)]
+            changed[name] = ids[next(_calls[f"of bodies {name}"]) % len(ids)]
     if isinstance(body.get("name"), str) and 0 < len(body["name"]) < LONGEST_NAME:
         changed["name"] = f"{body['name']} {operation} {number}"
     if operation in BRINGING_AN_ID and isinstance(body.get("id"), str):

@@ -160,10 +160,10 @@ def things_for(
 def _for_bodies(things: Things) -> dict[str, list[Any]]:
     calendars = [_USUAL["calendars"](things, number) for number in range(2)]
     return {
-        "job_id": [make_job(things.api)["id"] for _ in range(2)],
+        "job_id": [make_job(things.api)["id"] for _ in range(IN_BODIES)],
         "task_id": [things.task()["id"] for _ in range(IN_BODIES)],
         "calendar_id": calendars,
-        "schedule_id": [make_schedule(things.api, things.job)["id"] for _ in range(2)],
+        "schedule_id": [make_schedule(things.api, things.job)["id"] for _ in range(IN_BODIES)],
         "agent_id": things.agents,
         "target_agents": [[agent] for agent in things.agents],
         "scheduled_at": [FAR],
