@@ -121,6 +121,36 @@ def count_between(recurrence: Recurrence, after: datetime, until: datetime, limi
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ClockChange:
+    """A change of the clocks: on the wall, `before` becomes `after` (naive); what is planned meanwhile.
+
+    Of the local times that it skips or repeats, `times` are planned, each with what becomes of it.
+    """
+
+    at: datetime
+    before: datetime
+    after: datetime
+    times: tuple[tuple[datetime, Gap | Overlap], ...]
+
+
+def clock_changes(
+    recurrence: Recurrence, after: datetime, until: datetime, limit: int
+) -> Iterator[ClockChange]:
+    """Yield the changes of the clocks in (after, until], with at most `limit` planned times each."""
+    parsed = _expressions(recurrence) if recurrence.kind == "cron" else ()
+    patterns = [each for each in parsed if not isinstance(each, Every)]
+    for old, new in zones.changes(recurrence.timezone, after, until):
+        begin, end = sorted((old.local_end, new.local_start))
+        times: dict[datetime, Gap | Overlap] = {}
+        for pattern in patterns:
+            policy = _policies(pattern, recurrence)[new.offset < old.offset]
+            planned = takewhile(lambda local: local < end, pattern.after(begin - zones.TICK))  # noqa: B023
+            times |= dict.fromkeys(islice(planned, limit), policy)
+        at = new.start.replace(tzinfo=UTC)
+        yield ClockChange(at, old.local_end, new.local_start, tuple(sorted(times.items())))
+
+
 def describe(recurrence: Recurrence, *, language: str = "en") -> str:
     """Return the rule in words; Chinese where cron is concerned, if `language` says so."""
     if recurrence.kind == "cron":
@@ -172,14 +202,16 @@ def _expression_instants(recurrence: Recurrence, after: datetime) -> Iterator[da
 def _instants_of(expression: Expression, recurrence: Recurrence, after: datetime) -> Iterator[datetime]:
     if isinstance(expression, Every):
         return _interval_instants(recurrence.start_time or _EPOCH, expression.interval, after)
-    is_wall_clock = expression.is_wall_clock
-    gap, overlap = recurrence.dst_gap, recurrence.dst_overlap
-    return zones.instants(
-        expression,
-        recurrence.timezone,
-        after,
-        gap=Gap(gap or (Gap.NEXT_VALID if is_wall_clock else Gap.SKIP)),
-        overlap=Overlap(overlap or (Overlap.FIRST if is_wall_clock else Overlap.BOTH)),
+    gap, overlap = _policies(expression, recurrence)
+    return zones.instants(expression, recurrence.timezone, after, gap=gap, overlap=overlap)
+
+
+def _policies(expression: zones.Pattern, recurrence: Recurrence) -> tuple[Gap, Overlap]:
+    """Return what the schedule says of skipped and repeated times, or else what Debian's cron does."""
+    is_fixed = expression.is_wall_clock
+    return (
+        Gap(recurrence.dst_gap or (Gap.NEXT_VALID if is_fixed else Gap.SKIP)),
+        Overlap(recurrence.dst_overlap or (Overlap.FIRST if is_fixed else Overlap.BOTH)),
     )
 
 

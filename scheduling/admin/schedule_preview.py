@@ -15,12 +15,14 @@ from django.views.decorators.http import require_POST
 from scheduling.admin import words
 from scheduling.admin.tasks import pretty
 from scheduling.clock import database_now
+from scheduling.clock_notes import clock_notes
 from scheduling.errors import InvalidField
 from scheduling.judging import FrozenSpan
 from scheduling.kinds import ScheduleStatus
 from scheduling.models import Schedule
 from scheduling.preview import FireTime
 from scheduling.services.definitions import check_schedule
+from scheduling.services.next_runs import recurrence_of
 from scheduling.services.previewing import ComingRun, calendar_of, coming_runs, freeze_of
 from scheduling.templates import Moment, has_templates, render_parameters
 
@@ -104,7 +106,7 @@ def preview_of(schedule: Schedule, *, now: datetime) -> dict[str, Any]:
         "rule": words.rule(schedule),
         "zone": schedule.timezone,
         "instants": [_row(each, now=now, zone=schedule.timezone) for each in coming],
-        "remarks": _remarks(schedule),
+        "remarks": [*_remarks(schedule), *_clock_remarks(schedule, coming, now=now)],
         "parameters": _parameters(schedule, coming),
     }
 
@@ -161,6 +163,12 @@ def _remarks(schedule: Schedule) -> list[str]:
     if schedule.jitter_secs:
         remarks.append(_("Each run starts up to %(n)d s later.") % {"n": schedule.jitter_secs})
     return remarks
+
+
+def _clock_remarks(schedule: Schedule, coming: list[ComingRun], *, now: datetime) -> list[str]:
+    if schedule.counts_from_the_end or not coming:
+        return []
+    return clock_notes(recurrence_of(schedule), after=now, until=coming[-1].time.utc)
 
 
 def _parameters(schedule: Schedule, coming: list[ComingRun]) -> str:

@@ -260,7 +260,10 @@ SCHEDULES: Final = Documentation(
                         "note": None,
                     },
                 ],
-                "notes": ["2027-03-28T03:00:00+02:00: The clocks go forward by 60 minutes before this run."],
+                "notes": [
+                    "2027-03-28T03:00:00+02:00: The clocks go forward by 60 minutes, from 02:00 to 03:00. "
+                    "Moved to 03:00, because that local time does not exist: 02:30."
+                ],
             },
         ),
     },

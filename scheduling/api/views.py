@@ -32,6 +32,7 @@ from scheduling.api.serializers import (
     TriggerRequest,
 )
 from scheduling.clock import database_now
+from scheduling.clock_notes import clock_notes
 from scheduling.errors import InvalidField
 from scheduling.models import Job, Schedule, Task, TaskInstance
 from scheduling.preview import next_fire_times
@@ -179,13 +180,13 @@ class ScheduleViewSet(ResourceViewSet):
     def preview(self, request: Request) -> Response:
         """Tell when a schedule would run next; saves nothing."""
         data = self.read_body()
-        count, after = data.pop("count"), data.pop("after", None)
+        count, after = data.pop("count"), data.pop("after", None) or database_now()
         recurrence = Recurrence(**data)
         try:
             validate(recurrence)
         except RecurrenceError as error:
             raise InvalidField({error.field: str(error)}) from error
-        times = next_fire_times(recurrence, after=after or database_now(), count=count)
+        times = next_fire_times(recurrence, after=after, count=count)
         return Response(
             PreviewSerializer(
                 {
@@ -196,7 +197,7 @@ class ScheduleViewSet(ResourceViewSet):
                         {**asdict(time), "local": time.local.isoformat(), "note": time.note or None}
                         for time in times
                     ],
-                    "notes": [f"{time.local.isoformat()}: {time.note}" for time in times if time.note],
+                    "notes": clock_notes(recurrence, after=after, until=times[-1].utc) if times else [],
                 }
             ).data
         )

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 # Two changes of the clocks are never closer than this; see the test over all zones.
 _PROBE: Final = timedelta(hours=12)
 _STRETCH: Final = timedelta(days=366)
-_TICK: Final = timedelta(microseconds=1)
+TICK: Final = timedelta(microseconds=1)
 _ZERO: Final = timedelta()
 EARLIEST: Final = datetime(1900, 1, 1)  # noqa: DTZ001 (naive UTC, as everything in here)
 LATEST: Final = datetime(9990, 1, 1)  # noqa: DTZ001
@@ -39,6 +39,11 @@ class Overlap(StrEnum):
 
 class Pattern(Protocol):
     """Local times that repeat."""
+
+    @property
+    def is_wall_clock(self) -> bool:
+        """Return whether they are fixed times of a day; others follow the time that passes."""
+        ...
 
     def after(self, local: datetime) -> Iterator[datetime]:
         """Yield naive local times strictly after `local`, in order."""
@@ -128,6 +133,19 @@ def _zone(name: str) -> _Zone:
     return _Zone(name)
 
 
+def changes(zone_name: str, after: datetime, until: datetime) -> Iterator[tuple[Segment, Segment]]:
+    """Yield the segments before and after each change of the clocks in (after, until]."""
+    zone = _zone(zone_name)
+    last = until.astimezone(UTC).replace(tzinfo=None)
+    index = zone.index_at(after.astimezone(UTC).replace(tzinfo=None))
+    before, following = zone.segment(index), zone.segment(index + 1)
+    while following.start <= last:
+        if following.offset != before.offset:
+            yield before, following
+        index += 1
+        before, following = following, zone.segment(index + 1)
+
+
 def instants(
     pattern: Pattern, zone_name: str, after: datetime, *, gap: Gap, overlap: Overlap
 ) -> Iterator[datetime]:
@@ -147,7 +165,7 @@ def _in_zone(
     begin = start + segment.offset
     if index and overlap is Overlap.FIRST:
         # Within the second pass of a repeated time: its turn was in the first.
-        begin = max(begin, zone.segment(index - 1).local_end - _TICK)
+        begin = max(begin, zone.segment(index - 1).local_end - TICK)
     locals_ = pattern.after(begin)
     pending = next(locals_, None)
     while pending is not None:
@@ -161,14 +179,14 @@ def _in_zone(
             return
         if following.offset > segment.offset:
             if pending is not None and pending < following.local_start:
-                resume = following.local_start - _TICK
+                resume = following.local_start - TICK
                 if gap is Gap.NEXT_VALID:
                     yield following.start.replace(tzinfo=UTC)
                     resume = following.local_start
                 locals_ = pattern.after(resume)
                 pending = next(locals_, None)
         elif overlap is not Overlap.FIRST and following.offset < segment.offset:
-            locals_ = pattern.after(following.local_start - _TICK)
+            locals_ = pattern.after(following.local_start - TICK)
             pending = next(locals_, None)
         index += 1
         segment = following
