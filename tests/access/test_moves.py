@@ -18,6 +18,7 @@ from tests.factories import NOW
 from tests.races import LIMIT_SECS, start_until_it_waits
 
 pytestmark = pytest.mark.django_db(transaction=True)
+PAST = {"range_from": "2026-03-02T12:00:00Z", "range_to": "2026-03-02T12:01:00Z"}
 RULE = {"kind": "interval", "interval_secs": 60}
 
 
@@ -54,6 +55,7 @@ DOORS = {
     "change a schedule": (lambda w: w.rest("patch", "schedules/{schedule}", {"interval_secs": 7}), 200),
     "disable a schedule": (lambda w: w.rest("post", "schedules/{schedule}/disable"), 200),
     "delete a schedule": (lambda w: w.rest("delete", "schedules/{schedule}"), 204),
+    "run the past": (lambda w: w.rest("post", "backfills", {"schedule_id": w.schedule.pk, **PAST}), 201),
     "change a job in the admin": (lambda w: w.admin("job_change", {"description": "mine"}), 302),
     "disable a job in the admin": (lambda w: w.admin("job_disable"), 302),
     "delete a job in the admin": (lambda w: w.admin("job_delete", {"post": "yes"}), 302),
@@ -82,8 +84,10 @@ def while_the_job_moves(w: World, door: Any) -> int:
 
 
 def entries_of(w: World) -> list[str]:
-    """Return the namespaces of what the audit log says that the user did to jobs and schedules."""
-    entries = AuditEntry.objects.filter(actor=w.user.username, subject_type__in=("job", "schedule"))
+    """Return the namespaces of what the audit log says that the user did to these."""
+    entries = AuditEntry.objects.filter(
+        actor=w.user.username, subject_type__in=("job", "schedule", "backfill")
+    )
     return list(entries.values_list("namespace", flat=True))
 
 
