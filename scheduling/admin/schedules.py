@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -25,8 +25,9 @@ from scheduling.admin.schedule_preview import PreviewsSchedules, preview_of
 from scheduling.admin.tasks import job_link, tasks_url
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
+from scheduling.judging import RUNNING
 from scheduling.kinds import ScheduleStatus
-from scheduling.models import Job, Schedule
+from scheduling.models import Job, Schedule, Task
 from scheduling.services.definitions import archive_schedule, create_schedule, update_schedule
 
 
@@ -123,7 +124,10 @@ class ScheduleAdmin(ShowsFreezes, ShowsLedger, PreviewsSchedules, ServiceAdmin):
     def all_rows(self, request: HttpRequest) -> QuerySet[Any]:
         shows_job = is_seen(request, Job, "job")
         schedules = Schedule.objects.present().select_related("job", "calendar")
-        return schedules.annotate(shown_at=Now(), shows_job=shows_job)
+        # What is planned ahead has not run yet.
+        ran = Task.objects.filter(schedule=OuterRef("pk"), outcome__in=RUNNING, scheduled_at__lte=Now())
+        last = Subquery(ran.order_by("-scheduled_at").values("scheduled_at")[:1])
+        return schedules.annotate(shown_at=Now(), shows_job=shows_job, last_instant=last)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "job":
@@ -176,7 +180,7 @@ class ScheduleAdmin(ShowsFreezes, ShowsLedger, PreviewsSchedules, ServiceAdmin):
 
     @admin.display(description=gettext_lazy("last run"))
     def last(self, schedule: Any) -> SafeString | str:
-        return words.moment(schedule.last_run_at, now=schedule.shown_at)
+        return words.moment(schedule.last_instant, now=schedule.shown_at)
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any

@@ -158,3 +158,16 @@ def test_only_what_was_changed_in_the_form_is_written(browser):
     schedule.refresh_from_db()
     assert (schedule.name, schedule.jitter_secs) == ("by somebody else", 3)
     assert (schedule.start_time, schedule.interval_secs) == (factories.NOW, 60)
+
+
+def test_the_last_run_in_the_list_is_one_that_was_and_none_that_is_planned(browser):
+    now = timezone.now()
+    schedule = factories.schedule(now=now - timedelta(seconds=61), kind="interval", interval_secs=60)
+    run_once(now=now, horizon_secs=300, catch_up_secs=86_400)
+    schedule.refresh_from_db()
+    assert schedule.last_run_at > now + timedelta(minutes=1)
+    (row,) = browser.get(LIST).context["cl"].result_list
+    assert now - timedelta(seconds=61) < row.last_instant <= now
+    Task.objects.filter(schedule=schedule, scheduled_at__lte=now).delete()
+    (row,) = browser.get(LIST).context["cl"].result_list
+    assert row.last_instant is None
