@@ -24,10 +24,10 @@ class SessionStore(DjangoSessionStore):
 
     def load(self) -> dict[str, Any]:
         """Return what the session holds; forget a cookie for which there is none."""
-        found = Session.objects.filter(
-            session_key=stored_key(self.session_key or ""), expire_date__gt=timezone.now()
-        ).first()
-        if found is None:
+        key = stored_key(self.session_key or "")
+        try:
+            found = Session.objects.get(session_key=key, expire_date__gt=timezone.now())
+        except Session.DoesNotExist:
             self._session_key = None
             return {}
         data: dict[str, Any] = self.decode(found.session_data)
