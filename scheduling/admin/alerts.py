@@ -112,15 +112,11 @@ class AlertAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("schedule"))
     def of_schedule(self, alert: Any) -> SafeString | str:
-        schedule = alert.schedule
-        if schedule is None:
-            return words.MISSING
-        if not alert.shows_schedule or schedule.archived_at is not None:
-            return f"#{schedule.pk}"
+        if not _has_schedule_page(alert):
+            return _schedule_link(alert)
         return format_html(
-            '<a href="{}">{}</a><span class="hf-sub"><a href="{}">{}</a></span>',
-            reverse("admin:scheduling_schedule_change", args=[schedule.pk]),
-            words.rule(schedule),
+            '{}<span class="hf-sub"><a href="{}">{}</a></span>',
+            _schedule_link(alert),
             _ledger_url(alert),
             _("ledger"),
         )
@@ -138,20 +134,17 @@ class AlertAdmin(ReadOnlyAdmin):
 
     def page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         now = database_now()
-        schedule = obj.schedule
-        shows_schedule = obj.shows_schedule and schedule is not None and schedule.archived_at is None
+        has_ledger = _has_schedule_page(obj) and may(request, "scheduling.view_task", obj)
         return {
             "title": alert_words(obj),
             "state": self.state(obj),
             "job": self.of_job(obj),
-            "schedule": self.of_schedule(obj),
+            "schedule": _schedule_link(obj),
             "at": words.exact_moment(obj.at, now=now),
             "acknowledged": words.MISSING
             if obj.acknowledged_at is None
             else words.exact_moment(obj.acknowledged_at, now=now),
-            "ledger_url": _ledger_url(obj)
-            if shows_schedule and may(request, "scheduling.view_task", obj)
-            else "",
+            "ledger_url": _ledger_url(obj) if has_ledger else "",
         }
 
 
@@ -177,6 +170,18 @@ def _count_open(request: HttpRequest) -> str:
     rows = seen_by(request, Alert.objects.filter(acknowledged_at__isnull=True)).order_by()
     count = rows.values("pk")[: _BADGE_LIMIT + 1].count()
     return f"{_BADGE_LIMIT}+" if count > _BADGE_LIMIT else str(count or "")
+
+
+def _has_schedule_page(alert: Any) -> bool:
+    """Whether the alert's schedule is there, and the user sees it."""
+    return alert.schedule is not None and alert.shows_schedule and alert.schedule.archived_at is None
+
+
+def _schedule_link(alert: Any) -> SafeString | str:
+    if not _has_schedule_page(alert):
+        return words.MISSING if alert.schedule_id is None else f"#{alert.schedule_id}"
+    url = reverse("admin:scheduling_schedule_change", args=[alert.schedule_id])
+    return format_html('<a href="{}">{}</a>', url, words.rule(alert.schedule))
 
 
 def _ledger_url(alert: Alert) -> str:

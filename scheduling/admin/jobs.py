@@ -20,6 +20,7 @@ from unfold.contrib.filters.admin import BooleanRadioFilter
 from access.backends import authority_of_user
 from access.callers import actor_of
 from scheduling.admin import words
+from scheduling.admin.explanations import explanation_panel
 from scheduling.admin.freezes import ShowsFreezes, freeze_banners
 from scheduling.admin.job_actions import JobActions
 from scheduling.admin.job_form import OWN_FIELDS, JobForm, RunForm
@@ -30,6 +31,7 @@ from scheduling.clock import database_now
 from scheduling.errors import InvalidField, SchedulingError
 from scheduling.models import Job, Schedule, Task
 from scheduling.services.definitions import archive_job, create_job, update_job
+from scheduling.services.explaining import explain_job
 from scheduling.services.manual import trigger_job
 from scheduling.states import TaskStatus
 
@@ -233,6 +235,7 @@ class JobAdmin(ShowsFreezes, SuggestsNamespaces, JobActions):
                 "shows_schedules": may(request, "scheduling.view_schedule", job),
                 "shows_tasks": may(request, "scheduling.view_task", job),
                 "can_add_schedule": may(request, "scheduling.add_schedule", job),
+                "explanation": self._explanation(request, job, now=now),
                 "run_url": reverse("admin:scheduling_job_run", args=[job.pk]),
                 "schedules": [
                     {
@@ -248,6 +251,12 @@ class JobAdmin(ShowsFreezes, SuggestsNamespaces, JobActions):
                 "all_tasks_url": tasks_url(job.pk),
             }
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def _explanation(self, request: HttpRequest, job: Job, *, now: datetime) -> dict[str, Any] | None:
+        """Return why the job runs or does not; it names agents and schedules, for those who see these."""
+        if not may(request, "agents.view_agent") or not may(request, "scheduling.view_schedule", job):
+            return None
+        return explanation_panel(request, explain_job(job=job, now=now))
 
     def get_urls(self) -> list[URLPattern]:
         run = path(

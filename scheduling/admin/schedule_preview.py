@@ -113,7 +113,7 @@ def preview_of(schedule: Schedule, *, now: datetime) -> dict[str, Any]:
 
 def _row(coming: ComingRun, *, now: datetime, zone: str) -> dict[str, Any]:
     return {
-        "utc": words.clock(coming.time.utc).removesuffix(".000"),
+        "utc": f"{coming.time.utc:%Y-%m-%d %H:%M:%S}",
         "local": words.in_zone(coming.time.utc, zone),
         "distance": words.distance(coming.time.utc - now),
         "runs": coming.fate.runs,

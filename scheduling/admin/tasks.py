@@ -18,12 +18,13 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from access.callers import actor_of
 from rest.controls import visible
 from scheduling.admin import words
+from scheduling.admin.explanations import explanation_panel
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may, seen_by
 from scheduling.clock import database_now
 from scheduling.models import Job, Task, TaskInstance
 from scheduling.services import manual
-from scheduling.services.waiting import WaitReason, why_waiting
+from scheduling.services.explaining import explain_task
 from scheduling.states import TASK_CLAIMABLE, TASK_RETRYABLE, TASK_TERMINAL, Outcome
 
 # Attempts shown side by side; of a task with more, the latest.
@@ -173,35 +174,15 @@ class TaskAdmin(ReadOnlyAdmin):
             "planned": words.exact_moment(obj.scheduled_at, now=now),
             "due": words.moment(obj.due_at, now=now),
             "is_live": obj.status not in TASK_TERMINAL,
-            "waiting": _waiting_words(obj, now=now),
+            "explanation": _explanation(request, obj, now=now),
         }
 
 
-def _waiting_words(task: Task, *, now: datetime) -> str:
-    """Return why the task is not running yet; empty where it does not wait, or not for long."""
-    waiting = why_waiting(task=task, now=now)
-    if waiting is None:
-        return ""
-    labels = ", ".join(f"{name}={value}" for name, value in task.route.labels.items())
-    match waiting.reason:
-        case WaitReason.NO_AGENT_FITS if labels:
-            text = _("It waits: no enabled agent has the command %(cmd)s and the labels %(labels)s.")
-        case WaitReason.NO_AGENT_FITS:
-            text = _("It waits: no enabled agent has the command %(cmd)s.")
-        case WaitReason.AGENTS_OFFLINE:
-            text = _("It waits: %(fitting)s agents would fit, but none of them is connected and takes work.")
-        case WaitReason.AGENTS_FULL:
-            text = _("It waits: all slots of the %(ready)s agents that fit are taken.")
-        case WaitReason.JOB_AT_LIMIT:
-            text = _("It waits: its job runs as often at once as it may.")
-        case _soon:
-            return ""
-    return text % {
-        "cmd": task.route.cmd,
-        "labels": labels,
-        "fitting": waiting.fitting,
-        "ready": waiting.ready,
-    }
+def _explanation(request: HttpRequest, task: Task, *, now: datetime) -> dict[str, Any] | None:
+    """Return why a task that has not ended runs or does not, which names agents, for those who see agents."""
+    if task.status in TASK_TERMINAL or not may(request, "agents.view_agent"):
+        return None
+    return explanation_panel(request, explain_task(task=task, now=now))
 
 
 def job_link(job: Job, *, is_seen: bool) -> SafeString:

@@ -1,7 +1,6 @@
 """REST of what happened and why: a schedule's ledger, and explanations."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
@@ -116,7 +115,7 @@ class JobExplanationViewSet(JobViewSet):
 
 
 def _answer(explanation: Explanation) -> Response:
-    return Response(ExplanationSerializer({**asdict(explanation), "runs": explanation.runs}).data)
+    return Response(ExplanationSerializer(explanation).data)
 
 
 def _range(params: QueryDict, *, default: tuple[Any, Any]) -> tuple[Any, Any, int]:

@@ -170,7 +170,8 @@ def test_an_unknown_task_leads_back_with_a_message(browser):
 def test_the_page_of_a_waiting_task_says_what_it_waits_for(browser):
     job = factories.job(cmd="python", config={"labels": {"gpu": "a100"}})
     content = browser.get(page(factories.task(job=job))).content.decode()
-    assert "no enabled agent has the command python and the labels gpu=a100" in content
+    assert "Why does it not run?" in content
+    assert "There are 0 agents." in content
 
 
 def test_the_page_renews_itself_as_long_as_the_task_has_not_ended(browser):

@@ -103,7 +103,7 @@ def test_an_alert_is_acknowledged_once(api):
 def test_a_ledger_tells_of_a_day_around_now_unless_asked_otherwise(api):
     now = database_now()
     schedule = factories.schedule(now=now - timedelta(hours=30), kind="interval", interval_secs=3600)
-    planning.run_once(now=now, horizon_secs=15, catch_up_secs=7 * 86_400.0)
+    planning.run_once(now=now, horizon_secs=0, catch_up_secs=7 * 86_400.0)
     found = api.get(f"{URL}/schedules/{schedule.pk}/ledger").json()
     assert sum(found["totals"].values()) == 48
     assert found["totals"]["planned"] == 24

@@ -17,9 +17,9 @@ document.addEventListener("DOMContentLoaded", () => {
       old.remove();
     }
     for (const field of form.querySelectorAll("[data-live-invalid]")) {
+      field.setAttribute("aria-describedby", field.dataset.liveInvalid);
       field.removeAttribute("data-live-invalid");
       field.removeAttribute("aria-invalid");
-      field.removeAttribute("aria-describedby");
     }
     for (const error of panel.querySelectorAll("[data-error-for]")) {
       const field = error.dataset.errorFor && document.getElementById(error.dataset.errorFor);
@@ -29,9 +29,10 @@ document.addEventListener("DOMContentLoaded", () => {
         said.className = "hf-field-error";
         said.dataset.liveError = "";
         said.textContent = (error.querySelector("span") || error).textContent;
-        field.setAttribute("data-live-invalid", "");
+        const described = field.getAttribute("aria-describedby") || "";
+        field.setAttribute("data-live-invalid", described);
         field.setAttribute("aria-invalid", "true");
-        field.setAttribute("aria-describedby", said.id);
+        field.setAttribute("aria-describedby", `${said.id} ${described}`.trim());
         field.after(said);
       }
     }
