@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig
+from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -30,6 +30,14 @@ class Conflict(exceptions.APIException):
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "conflict"
+
+
+class BadRequest(exceptions.APIException):
+    """Something is wrong that no view looks at, such as a thousand parameters; `refusals` says it alike."""
+
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_detail = "The request is malformed."
+    default_code = "bad_request"
 
 
 class NoAnswerInTime(exceptions.APIException):
@@ -139,6 +147,8 @@ def _as_http(exc: Exception) -> Exception:
             return exceptions.NotFound()
         case RequestDataTooBig():
             return PayloadTooLarge()
+        case SuspiciousOperation():
+            return BadRequest()
         case OperationalError() if isinstance(exc.__cause__, QueryCanceled):
             return Unavailable(_("The query took too long; narrow the filter."), "query_timeout")
         case OperationalError() | InterfaceError():

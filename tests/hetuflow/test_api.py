@@ -106,6 +106,20 @@ def test_a_domain_error_has_its_http_status(error, status):
     assert _as_http(error).status_code == status  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/health", "/api/v1/whoami", "/api/schema"])
+def test_more_parameters_than_anybody_has_are_a_400(user, path):
+    client = APIClient()
+    client.force_authenticate(user)
+    answer = client.get(f"{path}?{'&'.join(['a=1'] * 1_001)}")
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {
+            "type": "client_error",
+            "errors": [{"code": "bad_request", "detail": "The request is malformed.", "attr": None}],
+        },
+    )
+
+
 def test_a_session_needs_a_csrf_token(user):
     client = APIClient(enforce_csrf_checks=True)
     client.force_login(user)
