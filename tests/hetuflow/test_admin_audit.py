@@ -15,15 +15,25 @@ from access.models import AuditEntry
 from agents.enrollment import create_enrollment_token
 from agents.models import Agent
 from agents.tokens import issue_token
-from scheduling.models import Task
+from scheduling.models import Alert, Calendar, Freeze, Task
+from scheduling.services.calendars import create_calendar, freeze
 from tests import factories
 from tests.admin_client import client_of, form_values
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "Xk2-lovelace"
-# Views that answer a GET and write nothing.
-READING = {"agents_agent_arrival"} | {
-    f"scheduling_taskinstance_{name}" for name in ("follow", "stdout", "stderr")
+# Views that write nothing.
+READING = {
+    "agents_agent_arrival",
+    "scheduling_calendar_year",
+    "scheduling_calendar_year_change",
+    "scheduling_schedule_ledger",
+    "scheduling_schedule_ledger_csv",
+    "scheduling_schedule_preview",
+    "scheduling_schedule_preview_change",
+    "scheduling_taskinstance_follow",
+    "scheduling_taskinstance_stderr",
+    "scheduling_taskinstance_stdout",
 }
 ORDINARY = ("changelist", "add", "history", "delete", "change")
 
@@ -81,6 +91,18 @@ def failed_task() -> Task:
     task = factories.task()
     Task.objects.filter(pk=task.pk).update(status="failed", completed_at=timezone.now())
     return task
+
+
+def calendar() -> Calendar:
+    return create_calendar(name="office")
+
+
+def frozen() -> Freeze:
+    return freeze(namespace="ours", now=timezone.now(), reason="release")
+
+
+def alert() -> Alert:
+    return Alert.objects.create(kind="missed", namespace="ours", text="one was missed")
 
 
 def press(model: str, name: str, obj: Any) -> Callable[[Any], Any]:
@@ -230,6 +252,50 @@ DOORS: dict[str, tuple[Callable[[], Callable[[Any], Any]], str]] = {
     "scheduling.schedule button disable": (
         lambda: press("scheduling.schedule", "disable", factories.schedule()),
         "schedule.update",
+    ),
+    "scheduling.calendar add": (
+        lambda: saves(url_of("scheduling.calendar", "add"), name="office"),
+        "calendar.create",
+    ),
+    "scheduling.calendar change": (
+        lambda: saves(url_of("scheduling.calendar", "change", calendar().pk), description="new"),
+        "calendar.update",
+    ),
+    "scheduling.calendar delete": (
+        lambda: posts(url_of("scheduling.calendar", "delete", calendar().pk), post="yes"),
+        "calendar.delete",
+    ),
+    "scheduling.calendar action delete_selected": (
+        lambda: acts("scheduling.calendar", "delete_selected", calendar()),
+        "calendar.delete",
+    ),
+    "scheduling.freeze add": (
+        lambda: saves(url_of("scheduling.freeze", "add"), namespace="ours"),
+        "namespace.freeze",
+    ),
+    "scheduling.freeze change": (
+        lambda: saves(url_of("scheduling.freeze", "change", frozen().pk), reason="another"),
+        "namespace.freeze",
+    ),
+    "scheduling.freeze delete": (
+        lambda: posts(url_of("scheduling.freeze", "delete", frozen().pk), post="yes"),
+        "namespace.thaw",
+    ),
+    "scheduling.freeze action delete_selected": (
+        lambda: acts("scheduling.freeze", "delete_selected", frozen()),
+        "namespace.thaw",
+    ),
+    "scheduling.freeze button thaw": (
+        lambda: press("scheduling.freeze", "thaw", frozen()),
+        "namespace.thaw",
+    ),
+    "scheduling.alert button acknowledge": (
+        lambda: press("scheduling.alert", "acknowledge", alert()),
+        "alert.acknowledge",
+    ),
+    "scheduling.alert action acknowledge_selected": (
+        lambda: acts("scheduling.alert", "acknowledge_selected", alert()),
+        "alert.acknowledge",
     ),
     "scheduling.task button cancel": (
         lambda: press("scheduling.task", "cancel", factories.task()),
