@@ -90,7 +90,7 @@ class CalendarRules:
         if obstacle.kind == "window":
             return f"outside the allowed times of {self.name}"
         what = f"blackout of {self.name}" if obstacle.kind == "blackout" else self.name
-        return f"{what}: {obstacle.name}".rstrip(": ")
+        return f"{what}: {obstacle.name}".rstrip(": ") or "a day off"
 
     def moved_to_next_day(self, instant: datetime, zone: ZoneInfo) -> datetime | None:
         """Return the same local time of the next day on which it is allowed; None where none is near."""
@@ -98,7 +98,7 @@ class CalendarRules:
         for ahead in range(1, MAX_DAYS_AHEAD + 1):
             naive = local.replace(tzinfo=None) + timedelta(days=ahead)
             moved = naive.replace(tzinfo=zone).astimezone(instant.tzinfo)
-            if not self.forbids(moved, zone):
+            if self.obstacle(moved, zone) is None:
                 return moved
         return None
 

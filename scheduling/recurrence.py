@@ -6,7 +6,7 @@ and what the clocks do to them stands in `scheduling.timing`.
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice, takewhile
@@ -14,7 +14,7 @@ from typing import Final
 from zoneinfo import available_timezones
 
 from scheduling.timing import expressions, zones
-from scheduling.timing.cron import Every
+from scheduling.timing.cron import CronPattern, Every
 from scheduling.timing.errors import ExpressionError
 from scheduling.timing.expressions import Expression
 from scheduling.timing.words import in_words
@@ -159,6 +159,16 @@ def describe(recurrence: Recurrence, *, language: str = "en") -> str:
     if recurrence.kind == "interval":
         return f"Every {recurrence.interval_secs} seconds"
     return f"Once, at {recurrence.start_time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def drawn(recurrence: Recurrence) -> Recurrence:
+    """Return the same rule with what `~` draws spelt out, so that schedules which run alike are equal."""
+    text = recurrence.cron_expression or ""
+    if recurrence.kind != "cron" or "~" not in text:
+        return replace(recurrence, seed="")
+    lines = zip(expressions.split(text), _expressions(recurrence), strict=True)
+    spelt_out = [parsed.text if isinstance(parsed, CronPattern) else line for line, parsed in lines]
+    return replace(recurrence, cron_expression="\n".join(spelt_out), seed="")
 
 
 def _instants(recurrence: Recurrence, after: datetime) -> Iterator[datetime]:

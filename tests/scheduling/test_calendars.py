@@ -120,3 +120,8 @@ def test_a_row_is_read_as_rules_and_read_again_when_it_changes():
     calendar.dates = []
     calendar.save()
     assert rules_of(calendar).days_off == ()
+
+
+def test_a_day_off_without_any_name_is_off_all_the_same():
+    rules = CalendarRules(name=": ", days_off=(DaysOff(date(2026, 3, 2), date(2026, 3, 2)),))
+    assert rules.forbids(datetime(2026, 3, 2, 12, tzinfo=UTC), ZoneInfo("UTC")) == "a day off"
