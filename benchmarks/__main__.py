@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from benchmarks import claiming, connections, creates, lateness, lists, planning, throughput
+from benchmarks import claiming, connections, creates, forecasts, lateness, lists, planning, throughput
 from benchmarks.installation import Installation, installation
 from benchmarks.table import Row, heading, print_rows
 
@@ -14,6 +14,7 @@ QUESTIONS: Final[dict[str, Callable[[Installation, bool], list[Row]]]] = {
     "claiming": claiming.measure,
     "connections": connections.measure,
     "creates": creates.measure,
+    "forecasts": forecasts.measure,
     "lateness": lateness.measure,
     "lists": lists.measure,
     "planning": planning.measure,

@@ -9,8 +9,10 @@ import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import reduce
 from itertools import islice, pairwise
 from math import ceil
+from operator import add
 from typing import Final
 
 from scheduling.judging import Rules, judge
@@ -147,8 +149,8 @@ def every(first: float, period: float, frame: Frame, *, last: float | None = Non
 def add_job(load: Load, arrivals: Sequence[Arrivals], demand: Demand) -> list[int]:
     """Add what the schedules of one job plan to a load; return how many runs begin in each bucket."""
     for each in arrivals:
-        for bucket, number in enumerate(each.skipped):
-            load.skipped_calendar[bucket] += number
+        if any(each.skipped):
+            load.skipped_calendar = _sum(load.skipped_calendar, each.skipped)
     followed = [each.offsets for each in arrivals]
     if demand.limit is None:
         begun = _begin_at_once(load, arrivals, demand.secs)
@@ -157,8 +159,7 @@ def add_job(load: Load, arrivals: Sequence[Arrivals], demand: Demand) -> list[in
         begun = _begin_one_by_one(load, offsets, demand, demand.limit)
     else:
         begun = _begin_by_bucket(load, arrivals, demand, demand.limit)
-    for bucket, number in enumerate(begun):
-        load.runs[bucket] += number
+    load.runs = _sum(load.runs, begun)
     return begun
 
 
@@ -214,10 +215,7 @@ def _until(instants: Iterable[datetime], end: datetime) -> Iterator[datetime]:
 
 
 def _begin_at_once(load: Load, arrivals: Sequence[Arrivals], secs: float) -> list[int]:
-    begun = load.frame.zeros()
-    for each in arrivals:
-        for bucket, number in enumerate(each.counts):
-            begun[bucket] += number
+    begun = reduce(_sum, (each.counts for each in arrivals), load.frame.zeros())
     size = load.frame.bucket_secs
     for bucket, number in enumerate(begun):
         if number:
@@ -277,6 +275,10 @@ def _begin_by_bucket(load: Load, arrivals: Sequence[Arrivals], demand: Demand, l
                 waiting = number - begun[bucket]
         _spread(load.work, (bucket + 0.5) * size, secs, size, weight=begun[bucket])
     return begun
+
+
+def _sum(some: Sequence[int], others: Sequence[int]) -> list[int]:
+    return [*map(add, some, others)]
 
 
 def _spread(work: list[float], begin: float, secs: float, size: int, *, weight: int = 1) -> None:

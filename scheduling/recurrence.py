@@ -13,8 +13,8 @@ from itertools import islice, takewhile
 from typing import Final
 from zoneinfo import available_timezones
 
-from scheduling.timing import expressions, zones
-from scheduling.timing.cron import CronPattern, Every
+from scheduling.timing import cron, expressions, zones
+from scheduling.timing.cron import Every
 from scheduling.timing.errors import ExpressionError
 from scheduling.timing.expressions import Expression
 from scheduling.timing.words import in_words
@@ -166,8 +166,11 @@ def drawn(recurrence: Recurrence) -> Recurrence:
     text = recurrence.cron_expression or ""
     if recurrence.kind != "cron" or "~" not in text:
         return replace(recurrence, seed="")
-    lines = zip(expressions.split(text), _expressions(recurrence), strict=True)
-    spelt_out = [parsed.text if isinstance(parsed, CronPattern) else line for line, parsed in lines]
+    lines = expressions.split(text)
+    spelt_out = [
+        cron.spell_out(line, recurrence.seed) if expressions.language(line) == "cron" else line
+        for line in lines
+    ]
     return replace(recurrence, cron_expression="\n".join(spelt_out), seed="")
 
 

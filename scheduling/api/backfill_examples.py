@@ -1,4 +1,4 @@
-"""Backfills in the OpenAPI document."""
+"""Backfills and forecasts in the OpenAPI document."""
 
 from typing import Final
 
@@ -84,6 +84,57 @@ PREVIEW: Final = Documentation(
                 "first": ["2025-02-01T02:30:00.000000Z", "2025-02-02T02:30:00.000000Z"],
                 "last": "2025-02-02T02:30:00.000000Z",
             },
+        )
+    }
+)
+FORECAST: Final = Documentation(
+    actions={
+        "get": Documented(
+            answer={
+                "begin": "2026-03-02T12:00:00.000000Z",
+                "end": "2026-03-02T12:30:00.000000Z",
+                "bucket_secs": 900,
+                "schedules": 2,
+                "is_complete": True,
+                "slots": 4,
+                "totals": {"runs": 3, "skipped_calendar": 0, "skipped_overlap": 1, "without_agent": 0},
+                "buckets": [
+                    {
+                        "begin": "2026-03-02T12:00:00.000000Z",
+                        "runs": 1,
+                        "skipped_calendar": 0,
+                        "skipped_overlap": 0,
+                        "running": 0.5,
+                        "waiting_secs": 0.0,
+                    },
+                    {
+                        "begin": "2026-03-02T12:15:00.000000Z",
+                        "runs": 2,
+                        "skipped_calendar": 0,
+                        "skipped_overlap": 1,
+                        "running": 1.25,
+                        "waiting_secs": 0.0,
+                    },
+                ],
+                "jobs": [
+                    {
+                        "job_id": 1,
+                        "namespace": "default",
+                        "name": "nightly-backup",
+                        "run_secs": 412.5,
+                        "has_agent": True,
+                        "total": 3,
+                        "runs": [1, 2],
+                    }
+                ],
+            },
+            notes=(
+                "Instants come from the schedules' rules, without those that calendars and freezes rule out. "
+                "How long runs take is what the newest twenty attempts of a job took on average; by that, "
+                "overlap and the slots of the agents on line say what is left out and what waits. Buckets "
+                "are quarters of an hour for two days, else hours; the first one has begun already. An "
+                "answer may be half a minute old."
+            ),
         )
     }
 )

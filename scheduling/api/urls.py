@@ -6,6 +6,7 @@ from rest.routing import resource_paths
 from scheduling.api import config_schema  # noqa: F401 (describes a field)
 from scheduling.api.backfills import BackfillPreviewViewSet, BackfillViewSet
 from scheduling.api.calendars import AlertViewSet, CalendarViewSet, FreezeViewSet
+from scheduling.api.forecasts import ForecastView
 from scheduling.api.insight import JobExplanationViewSet, ScheduleLedgerViewSet, TaskExplanationViewSet
 from scheduling.api.instances import InstanceLogsViewSet, TaskInstanceViewSet
 from scheduling.api.views import JobViewSet, ScheduleViewSet, TaskViewSet
@@ -50,6 +51,7 @@ urlpatterns = [
         actions={f"<pk>/{action}": {POST: action} for action in ("pause", "resume", "cancel")},
         only=("list", "query", "create", "retrieve"),
     ),
+    path("forecast", ForecastView.as_view()),
     path("schedules/job/<int:job_id>", ScheduleViewSet.as_view({"get": "of_job"})),
     *resource_paths(
         "tasks", TaskViewSet, actions={"<pk>/retry": {POST: "retry"}, "<pk>/cancel": {POST: "cancel"}}

@@ -5,6 +5,7 @@ for a hundred schedules and for a hundred thousand. Schedules whose rules are al
 """
 
 import heapq
+import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ MAX_OFFSETS: Final = 2_000_000
 # How long a run takes of which there was none before.
 UNKNOWN_SECS: Final = 1.0
 BUDGET_SECS: Final = 20.0
+FRESH_SECS: Final = 30.0
 
 # Of the newest attempts of each job those that began and ended, whatever came of them.
 _DURATIONS: Final = """
@@ -159,6 +161,32 @@ def forecast(
         homeless=maker.homeless,
         is_complete=is_complete,
     )
+
+
+def recent_forecast(*, now: datetime, hours: int, namespaces: Collection[str] | None = None) -> Forecast:
+    """Return a forecast that is less than FRESH_SECS old; this process makes one at a time."""
+    return _RECENT.get(now=now, hours=hours, namespaces=None if namespaces is None else frozenset(namespaces))
+
+
+class _Recent:
+    """The last few forecasts: what costs seconds is not made anew for everybody who looks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[tuple[int, frozenset[str] | None], tuple[float, Forecast]] = {}
+
+    def get(self, *, now: datetime, hours: int, namespaces: frozenset[str] | None) -> Forecast:
+        with self._lock:
+            oldest = time.monotonic() - FRESH_SECS
+            self._made = {key: made for key, made in self._made.items() if made[0] > oldest}
+            key = (hours, namespaces)
+            if key not in self._made:
+                found = forecast(now=now, hours=hours, namespaces=namespaces)
+                self._made[key] = (time.monotonic(), found)
+            return self._made[key][1]
+
+
+_RECENT: Final = _Recent()
 
 
 def frame_of(now: datetime, hours: int) -> Frame:

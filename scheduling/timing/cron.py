@@ -90,6 +90,13 @@ def parse(expression: str, seed: str = "") -> CronPattern | Every:
     return _parse(expression, seed if "~" in expression else "")
 
 
+def spell_out(expression: str, seed: str) -> str:
+    """Return a sound expression with what `~` draws in place of it; those that mean the same become equal."""
+    if "~" not in expression or expression.lstrip().startswith("@"):
+        return expression
+    return " ".join(_translated(expression, 0, seed))
+
+
 @lru_cache(maxsize=8192)
 def _parse(expression: str, seed: str) -> CronPattern | Every:
     text = expression.strip()
@@ -99,14 +106,7 @@ def _parse(expression: str, seed: str) -> CronPattern | Every:
         if macro is None:
             return _parse_every(text, offset)
         text, offset = macro, 0
-    tokens = [(found.group(), found.start() + offset) for found in re.finditer(r"\S+", text)]
-    if len(tokens) not in (5, 6):
-        raise ExpressionError(f"{len(tokens)} fields where 5 are expected, or 6 with seconds first")
-    fields = _FIVE if len(tokens) == 5 else (_SECOND, *_FIVE)
-    parts = [
-        _translate(token.upper(), position, each, seed)
-        for (token, position), each in zip(tokens, fields, strict=True)
-    ]
+    parts = _translated(text, offset, seed)
     day = len(parts) - 3
     spelt_out = " ".join(parts)
     parts[day], near = _without_near_weekdays(parts[day])
@@ -124,6 +124,18 @@ def _parse(expression: str, seed: str) -> CronPattern | Every:
         text=spelt_out,
         is_wall_clock=not minute.startswith("*") and not hour.startswith("*"),
     )
+
+
+def _translated(text: str, offset: int, seed: str) -> list[str]:
+    """Return the fields as cronsim reads them; `text` begins at `offset` of what was written."""
+    tokens = [(found.group(), found.start() + offset) for found in re.finditer(r"\S+", text)]
+    if len(tokens) not in (5, 6):
+        raise ExpressionError(f"{len(tokens)} fields where 5 are expected, or 6 with seconds first")
+    fields = _FIVE if len(tokens) == 5 else (_SECOND, *_FIVE)
+    return [
+        _translate(token.upper(), position, each, seed)
+        for (token, position), each in zip(tokens, fields, strict=True)
+    ]
 
 
 class CronDays:
