@@ -163,7 +163,11 @@ def _for_bodies(things: Things) -> dict[str, list[Any]]:
         "job_id": [make_job(things.api)["id"] for _ in range(IN_BODIES)],
         "task_id": [things.task()["id"] for _ in range(IN_BODIES)],
         "calendar_id": calendars,
-        "schedule_id": [make_schedule(things.api, things.job)["id"] for _ in range(IN_BODIES)],
+        "schedule_id": [
+            # One that any range of the past has instants of.
+            make_schedule(things.api, things.job, kind="cron", cron_expression="0 * * * *")["id"]
+            for _ in range(IN_BODIES)
+        ],
         "agent_id": things.agents,
         "target_agents": [[agent] for agent in things.agents],
         "scheduled_at": [FAR],
