@@ -17,13 +17,12 @@ from scheduling.admin.tasks import pretty
 from scheduling.clock import database_now
 from scheduling.clock_notes import clock_notes
 from scheduling.errors import InvalidField
-from scheduling.judging import FrozenSpan
 from scheduling.kinds import ScheduleStatus
 from scheduling.models import Schedule
 from scheduling.preview import FireTime
 from scheduling.services.definitions import check_schedule
 from scheduling.services.next_runs import recurrence_of
-from scheduling.services.previewing import ComingRun, calendar_of, coming_runs, freeze_of
+from scheduling.services.previewing import ComingRun, calendar_of, coming_runs, frozen_span
 from scheduling.templates import Moment, has_templates, render_parameters
 
 if TYPE_CHECKING:
@@ -99,8 +98,7 @@ def preview_of(schedule: Schedule, *, now: datetime) -> dict[str, Any]:
     """Return the panel's context for a sound schedule: its rule in words, and its next instants."""
     frozen = None
     if schedule.job_id is not None:
-        freeze = freeze_of(schedule.job.namespace, now=now)
-        frozen = None if freeze is None else FrozenSpan(freeze.since, freeze.until, freeze.reason)
+        frozen = frozen_span(schedule.job.namespace, now=now)
     coming = coming_runs(schedule, now=now, count=PREVIEWED, frozen=frozen)
     return {
         "rule": words.rule(schedule),

@@ -65,6 +65,7 @@ class ScheduleAdmin(ShowsFreezes, ShowsLedger, PreviewsSchedules, ServiceAdmin):
         ("status", ChoicesDropdownFilter),
         ("kind", ChoicesDropdownFilter),
         ("job", SeenAutocompleteFilter),
+        ("calendar", SeenAutocompleteFilter),
     )
     list_select_related = ("job", "calendar")
     search_fields = ("name", "job__name", "cron_expression")

@@ -13,10 +13,10 @@ from typing import Any, Final
 from django.db.models import F, Min, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Trunc
 
+from scheduling.judging import PlannedInstant
 from scheduling.kinds import ScheduleStatus
 from scheduling.models import Schedule, Task, TaskInstance
-from scheduling.recurrence import instants_between
-from scheduling.services.next_runs import recurrence_of
+from scheduling.services.previewing import coming_runs, frozen_span
 
 MAX_ENTRIES: Final = 1000
 # Instants that are still to come are counted so far.
@@ -39,7 +39,7 @@ def ledger_of(
 ) -> Ledger:
     """Return what was planned in [begin, end] and what became of it, the first `limit` entries after `after`.
 
-    Two statements, whatever the range.
+    As many statements for any range.
     """
     happened = _happened(schedule, begin, end)
     started = (
@@ -69,10 +69,12 @@ def ledger_of(
         for outcome, number in happened.order_by().values_list("outcome").annotate(Sum("instants"))
     }
     entries = [_entry(row) for row in rows]
-    if planned := len(_coming(schedule, begin=begin, end=end, limit=MAX_PLANNED)):
-        totals[PLANNED] = planned
-    coming = _coming(schedule, begin=begin if after is None else max(begin, after), end=end, limit=limit + 1)
-    entries += [_planned(instant) for instant in coming]
+    coming = _coming(schedule, begin=begin, end=end, limit=MAX_PLANNED)
+    if coming:
+        totals[PLANNED] = len(coming)
+    if after is not None:
+        coming = _coming(schedule, begin=max(begin, after), end=end, limit=limit + 1)
+    entries += [_planned(fate) for fate in coming]
     return Ledger(entries=entries[:limit], totals=totals, has_more=len(entries) > limit)
 
 
@@ -81,14 +83,14 @@ def count_by_span(
 ) -> Mapping[datetime, Mapping[str, int]]:
     """Return how many instants of [begin, end] have which outcome, by `day` or `hour` of UTC.
 
-    One statement. Those still to come are counted up to MAX_PLANNED.
+    Those still to come are counted up to MAX_PLANNED.
     """
     counts: dict[datetime, dict[str, int]] = defaultdict(dict)
     by_span = _happened(schedule, begin, end).annotate(span=Trunc("scheduled_at", span, tzinfo=UTC))
     for start, outcome, number in by_span.order_by().values_list("span", "outcome").annotate(Sum("instants")):
         counts[start][str(outcome)] = number
-    for instant in _coming(schedule, begin=begin, end=end, limit=MAX_PLANNED):
-        start = instant.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    for fate in _coming(schedule, begin=begin, end=end, limit=MAX_PLANNED):
+        start = fate.scheduled_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         start = start.replace(hour=0) if span == "day" else start
         counts[start][PLANNED] = counts[start].get(PLANNED, 0) + 1
     return counts
@@ -98,11 +100,16 @@ def _happened(schedule: Schedule, begin: datetime, end: datetime) -> QuerySet[Ta
     return Task.objects.filter(schedule=schedule, scheduled_at__gte=begin, scheduled_at__lte=end)
 
 
-def _coming(schedule: Schedule, *, begin: datetime, end: datetime, limit: int) -> list[datetime]:
+def _coming(schedule: Schedule, *, begin: datetime, end: datetime, limit: int) -> list[PlannedInstant]:
+    """Return the instants of (begin, end] behind the cursor, with what is to become of them."""
     if schedule.status != ScheduleStatus.ENABLED or schedule.next_run_at is None:
         return []
-    after = max(begin, schedule.planned_until)
-    return instants_between(recurrence_of(schedule), after, end, limit)
+    # How many runs are left of a limited number, only counting from the cursor tells.
+    cursor = schedule.planned_until
+    after = cursor if schedule.max_count is not None else max(begin, cursor)
+    frozen = frozen_span(schedule.namespace, now=after)
+    coming = coming_runs(schedule, now=after, until=end, count=limit, frozen=frozen)
+    return [each.fate for each in coming if each.fate.scheduled_at > begin]
 
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,12 +129,12 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _planned(instant: datetime) -> dict[str, Any]:
+def _planned(fate: PlannedInstant) -> dict[str, Any]:
     return {
-        "scheduled_at": instant,
-        "due_at": instant,
+        "scheduled_at": fate.scheduled_at,
+        "due_at": fate.due_at,
         "outcome": PLANNED,
-        "reason": "",
+        "reason": fate.reason if fate.runs else f"will be skipped: {fate.reason}",
         "instants": 1,
         "task_id": None,
         "status": None,

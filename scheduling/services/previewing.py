@@ -11,7 +11,7 @@ from scheduling.calendars import NO_CALENDAR, CalendarRules, Obstacle
 from scheduling.judging import FrozenSpan, PlannedInstant, Rules, judge
 from scheduling.models import Freeze, Schedule
 from scheduling.preview import FireTime, fire_times
-from scheduling.recurrence import instants_between
+from scheduling.recurrence import instants_between, next_after
 from scheduling.services.calendars import rules_of
 from scheduling.services.next_runs import recurrence_of
 
@@ -31,9 +31,16 @@ class ComingRun:
 
 
 def coming_runs(
-    schedule: Schedule, *, now: datetime, count: int, frozen: FrozenSpan | None = None
+    schedule: Schedule,
+    *,
+    now: datetime,
+    count: int,
+    until: datetime = _FAR,
+    frozen: FrozenSpan | None = None,
 ) -> list[ComingRun]:
-    """Return the next `count` instants of a schedule, whose rule must be valid, and what becomes of them.
+    """Return the next `count` instants of a schedule up to `until`, and what becomes of them.
+
+    Its rule must be valid.
 
     No query where the schedule's calendar is loaded. The job is taken to be enabled.
     """
@@ -46,7 +53,7 @@ def coming_runs(
         calendar_policy=schedule.calendar_policy,
         frozen=frozen,
     )
-    instants, following = _instants(schedule, now=now, count=count)
+    instants, following = _instants(schedule, now=now, until=until, count=count)
     judged = judge(instants, following, (), rules)
     times = fire_times(instants, zone=zone, after=now)
     found = [
@@ -77,6 +84,12 @@ def calendar_of(schedule: Schedule) -> CalendarRules:
     return NO_CALENDAR if schedule.calendar is None else rules_of(schedule.calendar)
 
 
+def frozen_span(namespace: str, *, now: datetime) -> FrozenSpan | None:
+    """Return the time in which a namespace is frozen, where it is at `now` or later."""
+    freeze = Freeze.objects.filter(namespace=namespace).exclude(until__lte=now).first()
+    return None if freeze is None else FrozenSpan(freeze.since, freeze.until, freeze.reason)
+
+
 def freeze_of(namespace: str, *, now: datetime) -> Freeze | None:
     """Return what keeps a namespace from being planned at the moment."""
     return (
@@ -86,13 +99,17 @@ def freeze_of(namespace: str, *, now: datetime) -> Freeze | None:
     )
 
 
-def _instants(schedule: Schedule, *, now: datetime, count: int) -> tuple[list[datetime], datetime | None]:
+def _instants(
+    schedule: Schedule, *, now: datetime, until: datetime, count: int
+) -> tuple[list[datetime], datetime | None]:
+    """Return the instants that are asked for, and the one after them."""
     if schedule.counts_from_the_end:
         # The later ones depend on when runs end.
-        first = schedule.next_run_at or schedule.start_time or now
-        return ([max(first, now)][:count], None)
-    found = instants_between(recurrence_of(schedule), now, _FAR, count + 1)
-    return found[:count], found[count] if len(found) > count else None
+        first = max(schedule.next_run_at or schedule.start_time or now, now)
+        return ([first] if first <= until else [], None)
+    recurrence = recurrence_of(schedule)
+    found = instants_between(recurrence, now, until, count)
+    return found, next_after(recurrence, found[-1] if found else now)
 
 
 def _up_to_the_last_allowed(schedule: Schedule, found: list[ComingRun]) -> list[ComingRun]:

@@ -301,3 +301,12 @@ def test_a_stranger_finds_no_calendar():
         assert stranger.get(page(calendar, name)).status_code == 302
     assert stranger.post(page(calendar, "year_change"), {}).status_code == 302
     assert stranger.get(LIST).context["cl"].result_count == 0
+
+
+def test_its_page_leads_to_the_list_of_its_schedules(browser):
+    calendar = create_calendar(name="off")
+    schedule = factories.schedule(calendar=calendar)
+    factories.schedule()
+    url = f"{reverse('admin:scheduling_schedule_changelist')}?calendar__id__exact={calendar.pk}"
+    assert url in browser.get(page(calendar)).content.decode()
+    assert list(browser.get(url).context["cl"].result_list) == [schedule]

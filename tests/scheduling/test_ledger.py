@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scheduling.models import Task, TaskInstance
+from scheduling.models import Schedule, Task, TaskInstance
 from scheduling.services import planning
+from scheduling.services.calendars import create_calendar, freeze
 from scheduling.services.definitions import create_schedule, disable_schedule
-from scheduling.services.ledger import ledger_of
+from scheduling.services.ledger import count_by_span, ledger_of
 from tests import factories
 from tests.factories import NOW
 
@@ -69,7 +70,49 @@ def test_a_disabled_schedule_plans_nothing_more():
 def test_a_ledger_takes_as_many_statements_for_many_instants_as_for_one(django_assert_num_queries):
     schedule = minutely()
     plan(NOW + timedelta(minutes=9))
-    schedule.refresh_from_db()
+    schedule = Schedule.objects.select_related("job", "calendar").get(pk=schedule.pk)
     for end in (NOW + timedelta(minutes=1), datetime(2026, 3, 2, 13, tzinfo=UTC)):
-        with django_assert_num_queries(2):
+        with django_assert_num_queries(3):
             ledger_of(schedule, begin=NOW, end=end, limit=100)
+
+
+def test_what_the_calendar_or_a_freeze_will_skip_or_move_is_said_beforehand():
+    calendar = create_calendar(name="off", dates=[{"date": "2026-03-04", "name": "Founders' Day"}])
+    schedule = create_schedule(
+        job=factories.job(), now=NOW, kind="cron", cron_expression="0 9 * * *", calendar=calendar
+    )
+    freeze(namespace="default", now=NOW, until=NOW + timedelta(days=1), reason="release")
+    found = ledger(schedule, end=NOW + timedelta(days=3))
+    assert [(entry["outcome"], entry["reason"]) for entry in found.entries] == [
+        ("planned", "will be skipped: the namespace is frozen: release"),
+        ("planned", "will be skipped: off: Founders' Day"),
+        ("planned", ""),
+    ]
+
+
+def test_of_a_schedule_that_counts_from_the_end_only_the_next_run_is_told():
+    schedule = create_schedule(
+        job=factories.job(), now=NOW, kind="interval", interval_secs=60, interval_mode="delay"
+    )
+    later = NOW + timedelta(minutes=1)
+    Schedule.objects.filter(pk=schedule.pk).update(next_run_at=later)
+    assert [entry["scheduled_at"] for entry in ledger(schedule).entries] == [later]
+
+
+def test_no_more_runs_are_announced_than_are_left():
+    schedule = create_schedule(job=factories.job(), now=NOW, kind="interval", interval_secs=60, max_count=3)
+    schedule.refresh_from_db()
+    instants = [NOW + timedelta(minutes=number) for number in (1, 2, 3)]
+    assert [entry["scheduled_at"] for entry in ledger(schedule).entries] == instants
+    later = ledger_of(schedule, begin=instants[0], end=LATER, limit=100)
+    assert [entry["scheduled_at"] for entry in later.entries] == instants[1:]
+
+
+def test_instants_are_counted_by_day_and_by_hour():
+    schedule = minutely(misfire_policy="skip", misfire_grace_secs=0)
+    plan(NOW + timedelta(seconds=190))
+    schedule.refresh_from_db()
+    by_day = count_by_span(schedule, begin=NOW, end=LATER, span="day")
+    assert by_day == {datetime(2026, 3, 2, tzinfo=UTC): {"missed": 3, "planned": 7}}
+    by_hour = count_by_span(schedule, begin=NOW, end=LATER, span="hour")
+    assert by_hour == {NOW: {"missed": 3, "planned": 7}}
