@@ -18,7 +18,9 @@ from access.callers import actor_of
 from scheduling.admin import words, year
 from scheduling.admin.calendar_form import (
     SERVICE_FIELDS,
+    BlackoutsField,
     CalendarForm,
+    DaysField,
     WindowsField,
     subdivisions_of,
 )
@@ -71,6 +73,25 @@ class CalendarAdmin(SuggestsNamespaces, ServiceAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("namespace",) if obj is not None else ()
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Show lists as their lines also to those who may only look."""
+        if self._may_save(request, obj):
+            return super().get_fieldsets(request, obj)
+        shown = ("name", "namespace", "description", "of_country", "dates_lines", "windows_lines")
+        return ((None, {"fields": (*shown, "blackouts_lines")}),)
+
+    @admin.display(description=gettext_lazy("days off"))
+    def dates_lines(self, calendar: Calendar) -> SafeString | str:
+        return _lines(DaysField().write([*calendar.dates, *calendar.ics_dates]))
+
+    @admin.display(description=gettext_lazy("allowed times"))
+    def windows_lines(self, calendar: Calendar) -> SafeString | str:
+        return _lines(WindowsField().write(calendar.windows))
+
+    @admin.display(description=gettext_lazy("blackouts"))
+    def blackouts_lines(self, calendar: Calendar) -> SafeString | str:
+        return _lines(BlackoutsField().write(calendar.blackouts))
 
     def save_by_service(self, request: HttpRequest, obj: Calendar, form: Any, *, change: bool) -> Calendar:
         fields = form.service_fields(change=change)
@@ -213,6 +234,10 @@ class CalendarAdmin(SuggestsNamespaces, ServiceAdmin):
             except InUse:
                 text = _("“%(calendar)s” is in use and stays; give its schedules another calendar first.")
                 self.message_user(request, text % {"calendar": calendar}, messages.ERROR)
+
+
+def _lines(text: str) -> SafeString | str:
+    return format_html('<pre class="hf-json">{}</pre>', text) if text else words.MISSING
 
 
 def _year_context(request: HttpRequest, calendar: Calendar) -> dict[str, Any]:

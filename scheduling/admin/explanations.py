@@ -12,6 +12,7 @@ from django.utils.translation import gettext
 from agents.models import Agent, AgentStatus
 from scheduling.admin import words
 from scheduling.admin.permissions import seen_by
+from scheduling.admin.reasons import reason_words
 from scheduling.kinds import ScheduleStatus
 from scheduling.models import Calendar, Freeze, Job, Schedule, Task
 from scheduling.services.explaining import Blocker, Explanation, Saying
@@ -59,6 +60,8 @@ def say(saying: Saying) -> str:
     for name in ("status", "outcome"):
         if values.get(name):
             values[name] = _LABELS.get(values[name], values[name])
+    if isinstance(values.get("reason"), str):
+        values["reason"] = reason_words(values["reason"])
     if "obstacle" in values:
         values["why"] = words.obstacle_words(values["obstacle"])
     return (gettext(saying.message) % values).strip()

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy
 
 from scheduling.admin import words
 from scheduling.admin.permissions import may
+from scheduling.admin.reasons import reason_words
 from scheduling.clock import database_now
 from scheduling.models import Schedule
 from scheduling.services.ledger import MAX_ENTRIES, MAX_PLANNED, PLANNED, count_by_span, ledger_of
@@ -225,7 +226,7 @@ def _row(entry: Mapping[str, Any], *, now: datetime, zone: str) -> dict[str, Any
         "started": words.clock(entry["started_at"]),
         "delay": words.MISSING if delay is None else words.duration(max(delay, 0)),
         "task_id": entry["task_id"],
-        "reason": entry["reason"],
+        "reason": reason_words(entry["reason"]),
         "instants": entry["instants"] if entry["instants"] > 1 else 0,
     }
 

@@ -119,6 +119,12 @@ class ScheduleAdmin(ShowsFreezes, ShowsLedger, PreviewsSchedules, ServiceAdmin):
         (gettext_lazy("When something goes wrong"), {"fields": ("catch_up_secs", "pause_after_failures")}),
     )
 
+    looked_at = (
+        *("job", "name", "description", "shown_rule", "timezone", "calendar", "calendar_policy"),
+        *("start_time", "end_time", "max_count", "jitter_secs", "parameters"),
+        *("catch_up_secs", "pause_after_failures"),
+    )
+
     class Media:
         js = ("hetuflow/live.js",)
 
@@ -157,6 +163,18 @@ class ScheduleAdmin(ShowsFreezes, ShowsLedger, PreviewsSchedules, ServiceAdmin):
             raise InvalidField({"job": _("Your role in this namespace does not allow it.")})
         permitted = permit(request, "scheduling.add_schedule")
         return create_schedule(job=job, now=database_now(), by=actor_of(request), permit=permitted, **fields)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Show those who may only look what holds, not what a form could ask."""
+        if self._may_save(request, obj):
+            return super().get_fieldsets(request, obj)
+        return ((None, {"fields": self.looked_at}),)
+
+    @admin.display(description=gettext_lazy("When"))
+    def shown_rule(self, schedule: Schedule) -> SafeString | str:
+        if not schedule.cron_expression:
+            return words.rule(schedule)
+        return format_html('<pre class="hf-json">{}</pre>', schedule.cron_expression)
 
     @admin.display(description=gettext_lazy("schedule"))
     def when(self, schedule: Schedule) -> SafeString:

@@ -21,6 +21,7 @@ from scheduling.admin import words
 from scheduling.admin.explanations import explanation_panel
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may, seen_by
+from scheduling.admin.reasons import reason_words
 from scheduling.clock import database_now
 from scheduling.models import Job, Task, TaskInstance
 from scheduling.services import manual
@@ -136,7 +137,7 @@ class TaskAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("status"))
     def state(self, task: Task) -> SafeString:
-        return words.badge(task.status, task.get_status_display(), title=task.reason)
+        return words.badge(task.status, task.get_status_display(), title=reason_words(task.reason))
 
     @admin.display(description=gettext_lazy("outcome"))
     def fate(self, task: Task) -> str:
@@ -162,6 +163,7 @@ class TaskAdmin(ReadOnlyAdmin):
         attempts = sorted(newest, key=lambda attempt: attempt.attempt) if may_see_attempts else []
         return {
             "state": self.state(obj),
+            "reason": reason_words(obj.reason),
             "outcome": self.fate(obj),
             "job_link": self.of_job(obj),
             "attempts": [describe_attempt(attempt, now=now) for attempt in attempts],

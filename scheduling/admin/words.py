@@ -159,7 +159,7 @@ def size(count: float | None) -> str:
 def rule(schedule: Schedule) -> str:
     """Return the rule of a schedule in words, its zone where that matters."""
     if schedule.kind == ScheduleKind.INTERVAL:
-        text = gettext("every %(time)s") % {"time": _exact(schedule.interval_secs or 0)}
+        text = _every(schedule.interval_secs or 0)
         if schedule.counts_from_the_end:
             return gettext("%(rule)s, from the end of the run before") % {"rule": text}
         return text
@@ -200,20 +200,20 @@ def in_zone(instant: datetime, zone: str) -> str:
     return f"{instant.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M:%S %z}"
 
 
-def _exact(secs: int) -> str:
+def _every(secs: int) -> str:
     for unit_secs, one, many in _units():
         if secs >= unit_secs and secs % unit_secs == 0:
             count = secs // unit_secs
-            return one if count == 1 else many % {"n": count}
+            return one if count == 1 else gettext("every %(time)s") % {"time": many % {"n": count}}
     return ""
 
 
 def _units() -> tuple[tuple[int, str, str], ...]:
     return (
-        (86_400, gettext("day"), gettext("%(n)d days")),
-        (3600, gettext("hour"), gettext("%(n)d hours")),
-        (60, gettext("minute"), gettext("%(n)d minutes")),
-        (1, gettext("second"), gettext("%(n)d seconds")),
+        (86_400, gettext("every day"), gettext("%(n)d days")),
+        (3600, gettext("every hour"), gettext("%(n)d hours")),
+        (60, gettext("every minute"), gettext("%(n)d minutes")),
+        (1, gettext("every second"), gettext("%(n)d seconds")),
     )
 
 

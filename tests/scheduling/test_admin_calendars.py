@@ -272,9 +272,11 @@ def test_the_list_takes_as_many_queries_for_many_as_for_one(browser, django_asse
 
 
 def test_a_viewer_looks_and_an_editor_changes():
-    calendar = create_calendar(name="off", namespace="ours")
+    days = [{"date": "2026-05-01", "name": "Labour Day"}]
+    calendar = create_calendar(name="off", namespace="ours", dates=days)
     viewer, editor = browser_with(("viewer", "ours")), browser_with(("editor", "ours"))
     shown = viewer.get(page(calendar))
+    assert "2026-05-01 Labour Day" in shown.content.decode()
     assert len(shown.context["months"]) == 12
     assert not shown.context["has_change_permission"]
     assert viewer.post(page(calendar), {"name": "mine"}).status_code == 403

@@ -193,3 +193,13 @@ def test_the_form_offers_only_calendars_that_one_sees():
     create_calendar(name="theirs", namespace="theirs")
     form = browser_with(("editor", "ours")).get(ADD).context["adminform"].form
     assert list(form.fields["calendar"].queryset) == [ours]
+
+
+def test_who_may_only_look_sees_what_holds_and_no_condition_of_a_form():
+    job = factories.job(namespace="ours")
+    schedule = factories.schedule(
+        job=job, now=timezone.now(), kind="cron", cron_expression="0 3 * * *\n0 4 * * *"
+    )
+    content = browser_with(("viewer", "ours")).get(page(schedule)).content.decode()
+    assert "0 3 * * *\n0 4 * * *" in content
+    assert 'x-show="kind' not in content
