@@ -112,11 +112,13 @@ def _parse(expression: str, seed: str) -> CronPattern | Every:
     parts[day], near = _without_near_weekdays(parts[day])
     try:
         read = CronSim(" ".join(parts), _ANY_TIME)
-    except CronSimError as error:
-        raise ExpressionError(f"{expression.strip()!r} cannot be planned: {error}") from None
-    days = CronDays(read, near)
-    if not days.can_happen():
-        raise ExpressionError(f"{expression.strip()!r} never comes true")
+        days = CronDays(read, near)
+    except CronSimError:
+        days = None
+    if days is None or not days.can_happen():
+        # What is left to be wrong are days of months that have no such day.
+        (_, at), (months, _) = _tokens(text, offset)[-3:-1]
+        raise ExpressionError(f"no month of {months!r} has such a day", position=at)
     minute, hour = parts[-5], parts[-4]
     return CronPattern(
         days,
@@ -128,14 +130,21 @@ def _parse(expression: str, seed: str) -> CronPattern | Every:
 
 def _translated(text: str, offset: int, seed: str) -> list[str]:
     """Return the fields as cronsim reads them; `text` begins at `offset` of what was written."""
-    tokens = [(found.group(), found.start() + offset) for found in re.finditer(r"\S+", text)]
+    tokens = _tokens(text, offset)
     if len(tokens) not in (5, 6):
-        raise ExpressionError(f"{len(tokens)} fields where 5 are expected, or 6 with seconds first")
+        message = f"{len(tokens)} fields where 5 are expected, or 6 with seconds first"
+        at = tokens[6][1] if len(tokens) > 6 else offset + len(text)
+        raise ExpressionError(message, position=at)
     fields = _FIVE if len(tokens) == 5 else (_SECOND, *_FIVE)
     return [
         _translate(token.upper(), position, each, seed)
         for (token, position), each in zip(tokens, fields, strict=True)
     ]
+
+
+def _tokens(text: str, offset: int) -> list[tuple[str, int]]:
+    """Return the fields as they are written, each with the position of its first character."""
+    return [(found.group(), found.start() + offset) for found in re.finditer(r"\S+", text)]
 
 
 class CronDays:
@@ -196,6 +205,7 @@ class CronDays:
         return days
 
 
+_NTH_EXAMPLE: Final = "an example that works: 0 9 * * FRI#2 (the second Friday)"
 # Stands where all days of the month are given as nearest weekdays; cronsim wants at least one number.
 _NO_DAY: Final = 1
 
@@ -258,7 +268,10 @@ def _translate_special(part: str, position: int, each: _Field) -> str | None:
         return part
     if each is _DAY and (near := re.fullmatch(r"(\d{1,2})W", part)):
         return f"{_number(near.group(1), position, each)}W"
-    if each is _WEEKDAY and (nth := re.fullmatch(r"(\w+)#([1-5])", part)):
+    if each is _WEEKDAY and (nth := re.fullmatch(r"(\w+)#(\d+)", part)):
+        if nth.group(2) not in "12345":
+            message = f"{part!r} counts beyond the five weeks of a month"
+            raise ExpressionError(message, position=position + nth.start(2), example=_NTH_EXAMPLE)
         return f"{_number(nth.group(1), position, each)}#{nth.group(2)}"
     if each is _WEEKDAY and len(part) > 1 and part.endswith("L"):
         return f"{_number(part[:-1], position, each)}L"
@@ -304,7 +317,8 @@ def _number(text: str, position: int, each: _Field) -> int:
 def _bad(text: str, position: int, each: _Field) -> ExpressionError:
     names = f" or {next(iter(each.names))} to {list(each.names)[-1]}" if each.names else ""
     return ExpressionError(
-        f"{text[:20]!r} is no {each.name}: expected {each.least} to {each.most}{names}", position=position
+        f"{text[:20]!r} does not fit {each.name}: expected {each.least} to {each.most}{names}",
+        position=position,
     )
 
 

@@ -6,11 +6,10 @@ EXAMPLE: Final = "an example that works: 30 2 * * 1-5 (half past two on weekdays
 
 
 class ExpressionError(ValueError):
-    """An expression is refused; `position` is the index of the character at fault, from 0, where one is."""
+    """An expression is refused; `position` is the index of the character at fault, from 0."""
 
-    def __init__(self, message: str, *, position: int | None = None, example: str = EXAMPLE) -> None:
-        where = "" if position is None else f" at position {position + 1}"
-        super().__init__(f"{message}{where}; {example}")
+    def __init__(self, message: str, *, position: int = 0, example: str = EXAMPLE) -> None:
+        super().__init__(f"{message}, at position {position + 1}; {example}")
         self.position = position
 
     @classmethod

@@ -153,13 +153,15 @@ def _values(text: str, name: str, least: int, most: int, position: int) -> list[
     for item in text.split(","):
         match = _ITEM.match(item)
         if match is None:
-            raise ExpressionError(f"{item[:20]!r} is no {name}", position=position, example=EXAMPLE)
+            raise ExpressionError(f"{item[:20]!r} does not fit {name}", position=position, example=EXAMPLE)
         first, last, step = match.groups()
         begin = least if first == "*" else int(first)
         end = most if first == "*" or (step and last is None) else int(last or first)
         if not least <= begin <= end <= most or step in ("0", "00", "000", "0000"):
             raise ExpressionError(
-                f"{item[:20]!r} is no {name}: expected {least} to {most}", position=position, example=EXAMPLE
+                f"{item[:20]!r} does not fit {name}: expected {least} to {most}",
+                position=position,
+                example=EXAMPLE,
             )
         found.update(range(begin, end + 1, int(step or 1)))
         position += len(item) + 1

@@ -17,6 +17,10 @@ from dateutil.rrule import DAILY, HOURLY, MONTHLY, WEEKLY, YEARLY, rrule, rrules
 from scheduling.timing.errors import ExpressionError
 
 EXAMPLE: Final = "an example that works: RRULE:FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1"
+WITH_START: Final = "an example that works: DTSTART:20260302T090000 RRULE:FREQ=WEEKLY;INTERVAL=2"
+FINER: Final = "an example that works: */5 * * * *"
+HOURS_OF_MONTHS: Final = "an example that works: 0 */3 * 1,7 *"
+MANY_TIMES: Final = "an example that works: @every 10s"
 MAX_COUNT: Final = 1000
 MAX_INTERVAL: Final = 1000
 MAX_TIMES_A_DAY: Final = 1440
@@ -104,42 +108,57 @@ def parse(expression: str, zone: str, start: datetime | None) -> RulePattern:
     if stated := _DTSTART.match(text):
         begin = _local(stated.group(1), bool(stated.group(2)), zone)
         text = text[stated.end() :]
+    offset = expression.index(text) if text else len(expression)
     if begin is None:
-        raise ExpressionError(
-            "a rule counts from a start: give start_time, or DTSTART before RRULE", example=EXAMPLE
-        )
+        message = "a rule counts from a start: give start_time, or DTSTART before RRULE"
+        raise ExpressionError(message, position=offset, example=WITH_START)
     if not _RULE.match(text):
-        raise ExpressionError("expected one RRULE, after a DTSTART if there is one", example=EXAMPLE)
-    _refuse_many_times(text)
+        message = "expected one RRULE, after a DTSTART if there is one"
+        raise ExpressionError(message, position=offset, example=EXAMPLE)
+    _refuse_many_times(text, offset)
     text = _UNTIL_UTC.sub(lambda found: f"UNTIL={_local(found.group(1), True, zone):%Y%m%dT%H%M%S}", text)
     try:
         rule = rrulestr(text, dtstart=begin, ignoretz=True)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ExpressionError(f"{text[:80]!r} is no rule: {error}", example=EXAMPLE) from None
-    if rule._freq not in _STEPS:
-        raise ExpressionError(
-            "a rule may not be finer than hourly; cron and intervals are", example="try */5 * * * *"
-        )
-    if rule._freq == HOURLY and any((rule._bymonth, rule._bymonthday, rule._byyearday, rule._byweekno)):
-        raise ExpressionError("an hourly rule may not name months or days of them", example="use cron for it")
-    if rule._interval > MAX_INTERVAL:
-        raise ExpressionError(f"INTERVAL is larger than {MAX_INTERVAL}", example=EXAMPLE)
-    if rule._count is not None and rule._count > MAX_COUNT:
-        raise ExpressionError(f"COUNT is larger than {MAX_COUNT}", example=EXAMPLE)
+        named = re.search(r"\bBY[A-Z]+|\b(?:UNTIL|COUNT|INTERVAL|WKST|FREQ)\b", str(error).upper())
+        at = _place(named.group(), text, offset) if named else offset
+        raise ExpressionError(f"{text[:80]!r} is no rule: {error}", position=at, example=EXAMPLE) from None
+    if problem := _problem(rule):
+        part, message, example = problem
+        raise ExpressionError(message, position=_place(part, text, offset), example=example)
     pattern = RulePattern(rule)
     if next(pattern.after(begin - timedelta(seconds=1)), None) is None:
-        raise ExpressionError(f"{text[:80]!r} never comes true", example=EXAMPLE)
+        raise ExpressionError(f"{text[:80]!r} never comes true", position=offset, example=EXAMPLE)
     return pattern
 
 
-def _refuse_many_times(text: str) -> None:
+def _problem(rule: rrule) -> tuple[str, str, str] | None:
+    """Return which part of a rule is not taken, why, and what would do; None for a sound rule."""
+    if rule._freq not in _STEPS:
+        return "FREQ", "a rule may not be finer than hourly; cron and intervals are", FINER
+    if rule._freq == HOURLY and any((rule._bymonth, rule._bymonthday, rule._byyearday, rule._byweekno)):
+        return "BY", "an hourly rule may not name months or days of them; cron does", HOURS_OF_MONTHS
+    if rule._interval > MAX_INTERVAL:
+        return "INTERVAL", f"INTERVAL is larger than {MAX_INTERVAL}", EXAMPLE
+    if rule._count is not None and rule._count > MAX_COUNT:
+        return "COUNT", f"COUNT is larger than {MAX_COUNT}", EXAMPLE
+    return None
+
+
+def _place(part: str, text: str, offset: int) -> int:
+    """Return the position of a part of a rule, of the rule where it is not there."""
+    return offset + max(0, text.upper().find(part))
+
+
+def _refuse_many_times(text: str, offset: int) -> None:
     """Refuse what would take long to lay out: so many times of a day that an interval is meant."""
     times = 1
     for name in ("BYHOUR", "BYMINUTE", "BYSECOND"):
         found = re.search(rf"{name}=([\d,]*)", text, re.IGNORECASE)
         times *= found.group(1).count(",") + 1 if found else 1
     if times > MAX_TIMES_A_DAY:
-        raise ExpressionError(f"more than {MAX_TIMES_A_DAY} times a day", example="use an interval for it")
+        message = f"more than {MAX_TIMES_A_DAY} times a day"
+        raise ExpressionError(message, position=_place("BY", text, offset), example=MANY_TIMES)
 
 
 def _local(text: str, is_utc: bool, zone: str) -> datetime:
