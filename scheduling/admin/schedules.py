@@ -26,7 +26,7 @@ from scheduling.admin.tasks import job_link, tasks_url
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
 from scheduling.judging import RUNNING
-from scheduling.kinds import ScheduleStatus
+from scheduling.kinds import ScheduleKind, ScheduleStatus
 from scheduling.models import Job, Schedule, Task
 from scheduling.services.definitions import archive_schedule, create_schedule, update_schedule
 
@@ -120,7 +120,8 @@ class ScheduleAdmin(ShowsFreezes, ShowsLedger, PreviewsSchedules, ServiceAdmin):
     )
 
     looked_at = (
-        *("job", "name", "description", "shown_rule", "timezone", "calendar", "calendar_policy"),
+        *("job", "name", "description", "shown_rule", "timezone", "shown_clocks"),
+        *("calendar", "calendar_policy"),
         *("start_time", "end_time", "max_count", "jitter_secs", "parameters"),
         *("catch_up_secs", "pause_after_failures"),
     )
@@ -175,6 +176,13 @@ class ScheduleAdmin(ShowsFreezes, ShowsLedger, PreviewsSchedules, ServiceAdmin):
         if not schedule.cron_expression:
             return words.rule(schedule)
         return format_html('<pre class="hf-json">{}</pre>', schedule.cron_expression)
+
+    @admin.display(description=gettext_lazy("When the clocks change"))
+    def shown_clocks(self, schedule: Schedule) -> str:
+        if schedule.kind != ScheduleKind.CRON:
+            return words.MISSING
+        chosen = (schedule.get_dst_gap_display(), schedule.get_dst_overlap_display())
+        return "; ".join(str(choice) for choice in chosen if choice) or _("as cron does it")
 
     @admin.display(description=gettext_lazy("schedule"))
     def when(self, schedule: Schedule) -> SafeString:
