@@ -5,7 +5,7 @@ Instants are aware UTC; days and windows are those on the wall of the schedule's
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -91,6 +91,16 @@ class CalendarRules:
             return f"outside the allowed times of {self.name}"
         what = f"blackout of {self.name}" if obstacle.kind == "blackout" else self.name
         return f"{what}: {obstacle.name}".rstrip(": ") or "a day off"
+
+    def changes_after(self, instant: datetime, zone: ZoneInfo) -> datetime:
+        """Return the first time after `instant` from which on something else may hold, at most a day off."""
+        local = instant.astimezone(zone)
+        today = [window for window in self.windows if local.isoweekday() in window.weekdays]
+        edges = [datetime.combine(local.date() + timedelta(days=1), time.min, zone)]
+        edges += [datetime.combine(local.date(), window.begin, zone) for window in today]
+        edges += [blackout.end for blackout in self.blackouts]
+        in_utc = (edge.astimezone(UTC) for edge in edges)
+        return min(edge for edge in in_utc if edge > instant)
 
     def moved_to_next_day(self, instant: datetime, zone: ZoneInfo) -> datetime | None:
         """Return the same local time of the next day on which it is allowed; None where none is near."""

@@ -170,12 +170,10 @@ def _next_runs(request: HttpRequest, *, now: datetime) -> list[dict[str, Any]]:
     frozen = {each.namespace: each for each in Freeze.objects.filter(since__lte=now)}
     found = []
     for schedule in schedules:
-        freeze = frozen.get(schedule.job.namespace)
-        found += [
-            (instant, schedule)
-            for instant in words.upcoming(schedule, now=now, count=1)
-            if freeze is None or (freeze.until is not None and freeze.until <= instant)
-        ]
+        instant, freeze = words.next_run_of(schedule, now=now), frozen.get(schedule.job.namespace)
+        is_thawed = freeze is None or (freeze.until is not None and freeze.until <= (instant or now))
+        if instant is not None and is_thawed:
+            found.append((instant, schedule))
     found.sort(key=lambda pair: pair[0])
     return [
         {

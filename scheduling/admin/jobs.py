@@ -213,9 +213,8 @@ class JobAdmin(ShowsFreezes, SuggestsNamespaces, JobActions):
     @admin.display(description=gettext_lazy("next run"))
     def next(self, job: Any) -> SafeString | str:
         now = job.shown_at
-        instants = [
-            instant for each in job.present_schedules for instant in words.upcoming(each, now=now, count=1)
-        ]
+        nexts = (words.next_run_of(each, now=now) for each in job.present_schedules)
+        instants = [instant for instant in nexts if instant is not None]
         if not instants or not job.enabled:
             return words.MISSING
         return words.moment(min(instants), now=now)
@@ -322,8 +321,7 @@ class JobAdmin(ShowsFreezes, SuggestsNamespaces, JobActions):
 
 
 def _next(schedule: Schedule, *, now: datetime) -> SafeString | str:
-    instants = words.upcoming(schedule, now=now, count=1)
-    return words.moment(instants[0], now=now) if instants else words.MISSING
+    return words.moment(words.next_run_of(schedule, now=now), now=now)
 
 
 def _latest_tasks(request: HttpRequest, job: Job, *, now: datetime) -> list[dict[str, Any]]:

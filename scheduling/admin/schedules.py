@@ -202,8 +202,8 @@ class ScheduleAdmin(ShowsFreezes, ShowsLedger, PreviewsSchedules, ServiceAdmin):
 
     @admin.display(description=gettext_lazy("next run"), ordering="next_run_at")
     def next(self, schedule: Any) -> SafeString | str:
-        instants = words.upcoming(schedule, now=schedule.shown_at, count=1)
-        return words.moment(instants[0], now=schedule.shown_at) if instants else words.MISSING
+        now = schedule.shown_at
+        return words.moment(words.next_run_of(schedule, now=now), now=now)
 
     @admin.display(description=gettext_lazy("last run"))
     def last(self, schedule: Any) -> SafeString | str:

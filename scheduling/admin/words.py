@@ -19,7 +19,7 @@ from scheduling.kinds import ScheduleKind, ScheduleStatus
 from scheduling.models import Schedule
 from scheduling.services.definitions import SUPPORTED_KINDS
 from scheduling.services.next_runs import recurrence_of
-from scheduling.services.previewing import next_runs
+from scheduling.services.previewing import next_run
 from scheduling.states import InstanceStatus, Outcome, TaskStatus
 from scheduling.timing.cron import MACROS
 from scheduling.timing.expressions import split
@@ -171,16 +171,11 @@ def rule(schedule: Schedule) -> str:
     return words if schedule.timezone == "UTC" else f"{words} ({schedule.timezone})"
 
 
-def upcoming(schedule: Schedule, *, now: datetime, count: int) -> list[datetime]:
-    """Return the next instants at which `schedule` will run its job, at most `count`.
-
-    Its calendar must be loaded, where it has one.
-    """
+def next_run_of(schedule: Schedule, *, now: datetime) -> datetime | None:
+    """Return when `schedule` runs its job next; its calendar must be loaded, where it has one."""
     if schedule.status != ScheduleStatus.ENABLED or schedule.kind not in SUPPORTED_KINDS:
-        return []
-    if schedule.counts_from_the_end:
-        return [] if schedule.next_run_at is None else [schedule.next_run_at][:count]
-    return next_runs(schedule, now=now, count=count)
+        return None
+    return schedule.next_run_at if schedule.counts_from_the_end else next_run(schedule, now=now)
 
 
 def obstacle_words(obstacle: Obstacle) -> str:

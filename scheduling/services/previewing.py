@@ -1,7 +1,7 @@
 """What planning would make of a schedule's next instants, calendar and freeze included. Writes nothing."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from scheduling.calendars import NO_CALENDAR, CalendarRules, Obstacle
 from scheduling.judging import FrozenSpan, PlannedInstant, Rules, judge
+from scheduling.kinds import CalendarPolicy
 from scheduling.models import Freeze, Schedule
 from scheduling.preview import FireTime, fire_times
 from scheduling.recurrence import instants_between, next_after
@@ -16,8 +17,9 @@ from scheduling.services.calendars import rules_of
 from scheduling.services.next_runs import recurrence_of
 
 _FAR: Final = datetime(9990, 1, 1, tzinfo=UTC)
-# Among so many instants the next ones that a calendar allows are looked for: first among few.
-_LOOKED_AT: Final = (50, 1000)
+# So many instants, or stretches in which all is forbidden, are looked at for the next run.
+_LOOKED_AT: Final = 500
+_TICK: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +70,25 @@ def coming_runs(
     return _up_to_the_last_allowed(schedule, found)
 
 
-def next_runs(schedule: Schedule, *, now: datetime, count: int) -> list[datetime]:
-    """Return when a schedule runs its job next, at most `count` times, without what its calendar forbids."""
-    runs: list[datetime] = []
-    for looked_at in (count, *(_LOOKED_AT if schedule.calendar_id is not None else ())):
-        coming = coming_runs(schedule, now=now, count=looked_at)
-        runs = [each.fate.due_at for each in coming if each.fate.runs][:count]
-        if len(runs) == count:
-            break
-    return runs
+def next_run(schedule: Schedule, *, now: datetime) -> datetime | None:
+    """Return when a schedule runs its job next, after what its calendar forbids; None where it does not.
+
+    None as well where all that was looked at is forbidden.
+    """
+    zone, calendar = ZoneInfo(schedule.timezone), calendar_of(schedule)
+    at = now
+    for _each in range(_LOOKED_AT):
+        coming = coming_runs(schedule, now=at, count=1)
+        if not coming:
+            return None
+        fate = coming[0].fate
+        if fate.runs:
+            return fate.due_at
+        at = fate.scheduled_at
+        # A run that is moved stands between others that are not, so each is looked at.
+        if schedule.calendar_policy == CalendarPolicy.SKIP:
+            at = calendar.changes_after(at, zone) - _TICK
+    return None
 
 
 def calendar_of(schedule: Schedule) -> CalendarRules:

@@ -202,4 +202,5 @@ def test_who_may_only_look_sees_what_holds_and_no_condition_of_a_form():
     )
     content = browser_with(("viewer", "ours")).get(page(schedule)).content.decode()
     assert "0 3 * * *\n0 4 * * *" in content
+    assert "skip the run" in content
     assert 'x-show="kind' not in content

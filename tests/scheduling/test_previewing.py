@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from scheduling.judging import FrozenSpan
-from scheduling.models import Schedule
 from scheduling.services import planning
 from scheduling.services.calendars import create_calendar, freeze
-from scheduling.services.previewing import coming_runs, freeze_of, next_runs
+from scheduling.services.previewing import coming_runs, freeze_of, next_run
 from tests import factories
 from tests.factories import NOW
 
@@ -83,11 +82,37 @@ def test_of_an_interval_from_end_to_start_only_the_next_run_is_known():
     assert [each.time.utc for each in coming_runs(schedule, now=NOW, count=10)] == [NOW]
 
 
-def test_the_next_run_is_looked_for_behind_what_is_forbidden():
-    schedule = factories.schedule(kind="interval", interval_secs=600, calendar=working_days())
-    friday_evening = datetime(2026, 3, 6, 18, tzinfo=UTC)
-    schedule = Schedule.objects.select_related("calendar").get(pk=schedule.pk)
-    assert next_runs(schedule, now=friday_evening, count=1) == [datetime(2026, 3, 9, 9, tzinfo=UTC)]
+FRIDAY_EVENING = datetime(2026, 3, 6, 18, tzinfo=UTC)
+MONDAY_MORNING = datetime(2026, 3, 9, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("secs", [1, 600, 3600])
+def test_the_next_run_is_found_behind_however_many_that_are_forbidden(secs):
+    schedule = factories.schedule(kind="interval", interval_secs=secs, calendar=working_days())
+    assert next_run(schedule, now=FRIDAY_EVENING) == MONDAY_MORNING
+
+
+def test_the_next_run_comes_right_after_a_blackout():
+    end = NOW + timedelta(hours=5, minutes=30)
+    blackout = {"from": NOW.isoformat(), "to": end.isoformat(), "reason": ""}
+    calendar = create_calendar(name="move", blackouts=[blackout])
+    schedule = factories.schedule(kind="interval", interval_secs=600, calendar=calendar)
+    assert next_run(schedule, now=NOW) == end
+
+
+def test_the_next_run_may_be_one_that_was_moved():
+    schedule = factories.schedule(
+        kind="cron",
+        cron_expression="0 10 * * 6\n0 11 * * 6",
+        calendar=working_days(),
+        calendar_policy="next_day",
+    )
+    assert next_run(schedule, now=FRIDAY_EVENING) == datetime(2026, 3, 9, 11, tzinfo=UTC)
+
+
+def test_a_calendar_that_allows_nothing_leaves_no_next_run():
+    calendar = create_calendar(name="never", windows=[{"weekdays": [], "from": "00:00", "to": "00:00"}])
+    assert next_run(factories.schedule(calendar=calendar), now=NOW) is None
 
 
 def test_a_freeze_that_is_over_freezes_nothing():
