@@ -81,6 +81,7 @@ UNFOLD: dict[str, Any] = {
                     _entry(_("Schedules"), "event_repeat", "scheduling.schedule"),
                     _entry(_("Tasks"), "checklist", "scheduling.task"),
                     _entry(_("Task instances"), "terminal", "scheduling.taskinstance"),
+                    _entry(_("Backfills"), "history", "scheduling.backfill"),
                     _entry(
                         _("Alerts"),
                         "notifications",

@@ -18,6 +18,15 @@ class InvalidField(SchedulingError):
         self.errors = errors
 
 
+class BadRange(InvalidField):
+    """A range of the past that cannot be run; `reason` is a word for why, of `count` instants."""
+
+    def __init__(self, reason: str, field: str, message: str, *, count: int = 0) -> None:
+        super().__init__({field: message})
+        self.reason = reason
+        self.count = count
+
+
 class InvalidState(SchedulingError):
     """The current state forbids this."""
 

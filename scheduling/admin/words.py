@@ -39,7 +39,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     InstanceStatus.TIMEOUT: "bad",
     InstanceStatus.LOST: "bad",
     InstanceStatus.SKIPPED: "muted",
-    InstanceStatus.PAUSED: "muted",
+    InstanceStatus.PAUSED: "warning",
     Outcome.FIRED: "good",
     Outcome.LATE: "warning",
     Outcome.COALESCED: "muted",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -19,10 +19,10 @@ from scheduling.api.id_fields import ScheduleIdField
 from scheduling.api.views import ScheduleViewSet
 from scheduling.clock import database_now
 from scheduling.kinds import BackfillFailure, BackfillOverlap, BackfillStatus
-from scheduling.models import Backfill, Task
+from scheduling.models import Backfill
 from scheduling.services import backfills
+from scheduling.services.backfill_progress import count_tasks
 from scheduling.services.backfills import MAX_PARALLEL
-from scheduling.states import TaskStatus
 
 BACKFILLS: Final = QueryTable(
     {
@@ -132,7 +132,7 @@ class BackfillViewSet(ResourceViewSet):
         return Backfill.objects.select_related("schedule__job")
 
     def represent_many(self, entities: Sequence[Backfill]) -> list[Any]:
-        counted = _count_tasks([entity.pk for entity in entities])
+        counted = count_tasks([entity.pk for entity in entities])
         for entity in entities:
             entity.task_counts = counted[entity.pk]  # type: ignore[attr-defined]
         return super().represent_many(entities)
@@ -181,13 +181,3 @@ class BackfillPreviewViewSet(ScheduleViewSet):
             "last": found.instants[-1],
         }
         return Response(BackfillPreviewSerializer(preview).data)
-
-
-def _count_tasks(ids: Sequence[int]) -> dict[int, dict[str, int]]:
-    """Return how the tasks of each backfill stand, by the index of tasks by backfill and status."""
-    counts = {pk: {"completed": 0, "failed": 0, "cancelled": 0, "active": 0} for pk in ids}
-    rows = Task.objects.filter(backfill__in=ids).order_by().values_list("backfill_id", "status")
-    for pk, status, number in rows.annotate(number=Count("pk")):
-        ended = status in (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED)
-        counts[pk][status if ended else "active"] += number
-    return counts

@@ -13,7 +13,7 @@ from access import audit
 from access.actors import SYSTEM, Actor
 from access.permits import Permit, anywhere
 from scheduling.calendars import NO_CALENDAR
-from scheduling.errors import InvalidField, InvalidState
+from scheduling.errors import BadRange, InvalidField, InvalidState
 from scheduling.judging import Rules, judge
 from scheduling.kinds import BackfillFailure, BackfillOverlap, BackfillStatus
 from scheduling.models import Backfill, Schedule, Task
@@ -51,23 +51,28 @@ class Survey:
 def survey(*, schedule: Schedule, range_from: datetime, range_to: datetime, now: datetime) -> Survey:
     """Return which instants a backfill would run, with the schedule and its calendar as they are.
 
-    Raises InvalidField where there are none, or more than MAX_INSTANTS.
+    Raises BadRange where there are none, or more than MAX_INSTANTS.
     """
     if range_to < range_from:
-        raise InvalidField({"range_to": "expected a time after range_from"})
+        raise BadRange("reversed", "range_to", "expected a time after range_from")
     if range_to > now:
-        raise InvalidField({"range_to": "expected a time in the past; what is to come, the schedule runs"})
+        raise BadRange(
+            "future", "range_to", "expected a time in the past; what is to come, the schedule runs"
+        )
     if schedule.counts_from_the_end:
-        raise InvalidField({"schedule_id": "counts from the end of its runs, so it has no instants to run"})
+        text = "counts from the end of its runs, so it has no instants to run"
+        raise BadRange("no_rule", "schedule_id", text)
     rule = recurrence_of(schedule)
     found = instants_between(rule, range_from - timedelta(microseconds=1), range_to, MAX_INSTANTS + 1)
     if not found:
-        raise InvalidField({"range_from": "the schedule has no instant from here to range_to"})
+        raise BadRange("empty", "range_from", "the schedule has no instant from here to range_to")
     if len(found) > MAX_INSTANTS:
-        raise InvalidField({"range_to": f"more than {MAX_INSTANTS} instants from range_from; shorten it"})
+        text = f"more than {MAX_INSTANTS} instants from range_from; shorten it"
+        raise BadRange("too_many", "range_to", text, count=MAX_INSTANTS)
     allowed = allowed_instants(found, None, schedule)
     if not allowed:
-        raise InvalidField({"range_from": f"the calendar forbids all {len(found)} instants"})
+        text = f"the calendar forbids all {len(found)} instants"
+        raise BadRange("forbidden", "range_from", text, count=len(found))
     return Survey(instants=allowed, forbidden=len(found) - len(allowed))
 
 

@@ -1,11 +1,14 @@
 """Pages of the admin, and a namespace full of objects to find on them."""
 
+from datetime import timedelta
+
 from django.urls import reverse
 from django.utils import timezone
 
 from access.models import AuditEntry
 from gateway.models import AgentLog
-from scheduling.models import Alert, Calendar, Freeze, Job, Schedule, Task, TaskInstance
+from scheduling.models import Alert, Backfill, Calendar, Freeze, Job, Schedule, Task, TaskInstance
+from scheduling.services.backfills import create_backfill
 from scheduling.services.calendars import create_calendar, freeze
 from scheduling.services.claiming import claim
 from scheduling.services.lifecycle import AttemptKey
@@ -40,6 +43,10 @@ def fill(namespace):
     output = f"written in {namespace}".encode()
     store_output([Chunk(key=key, stream="stdout", offset=0, data=output, at=timezone.now())])
     AgentLog.objects.create(agent=agent, at=timezone.now(), level="info", message=f"runs {namespace}")
+    now = timezone.now()
+    backfill = create_backfill(
+        schedule_id=schedule.pk, range_from=now - timedelta(minutes=1), range_to=now, now=now
+    )
     failed = factories.task(job=job)
     at = timezone.now()
     Task.objects.filter(pk=failed.pk).update(status="failed", completed_at=at, scheduled_at=at)
@@ -51,5 +58,6 @@ def fill(namespace):
         Calendar: calendar,
         Freeze: frozen,
         Alert: alert,
+        Backfill: backfill,
         AuditEntry: AuditEntry.objects.filter(namespace=namespace).first(),
     }

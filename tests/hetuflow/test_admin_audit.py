@@ -1,6 +1,7 @@
 """Every door of the admin by which something is written leaves an entry in the audit log."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from access.models import AuditEntry
 from agents.enrollment import create_enrollment_token
 from agents.models import Agent
 from agents.tokens import issue_token
-from scheduling.models import Alert, Calendar, Freeze, Task
+from scheduling.models import Alert, Backfill, Calendar, Freeze, Task
+from scheduling.services import backfills
 from scheduling.services.calendars import create_calendar, freeze
 from tests import factories
 from tests.admin_client import client_of, form_values
@@ -27,6 +29,7 @@ READING = {
     "agents_agent_arrival",
     "scheduling_calendar_year",
     "scheduling_calendar_year_change",
+    "scheduling_schedule_backfill_preview",
     "scheduling_schedule_ledger",
     "scheduling_schedule_ledger_csv",
     "scheduling_schedule_preview",
@@ -34,6 +37,13 @@ READING = {
     "scheduling_taskinstance_follow",
     "scheduling_taskinstance_stderr",
     "scheduling_taskinstance_stdout",
+}
+BACKFILL = {
+    "range_from": "2026-02-01T00:00:00",
+    "range_to": "2026-02-01T01:00:00",
+    "parallel": 1,
+    "overlap": "queue",
+    "on_failure": "continue",
 }
 ORDINARY = ("changelist", "add", "history", "delete", "change")
 
@@ -103,6 +113,12 @@ def frozen() -> Freeze:
 
 def alert() -> Alert:
     return Alert.objects.create(kind="missed", namespace="ours", text="one was missed")
+
+
+def backfill(before: str) -> Backfill:
+    span = {"range_from": timezone.now() - timedelta(hours=1), "range_to": timezone.now()}
+    made = backfills.create_backfill(schedule_id=factories.schedule().pk, now=timezone.now(), **span)
+    return backfills.pause_backfill(backfill_id=made.pk, now=timezone.now()) if before == "resume" else made
 
 
 def press(model: str, name: str, obj: Any) -> Callable[[Any], Any]:
@@ -253,6 +269,17 @@ DOORS: dict[str, tuple[Callable[[], Callable[[Any], Any]], str]] = {
         lambda: press("scheduling.schedule", "disable", factories.schedule()),
         "schedule.update",
     ),
+    "scheduling.schedule view scheduling_schedule_backfill": (
+        lambda: posts(url_of("scheduling.schedule", "backfill", factories.schedule().pk), **BACKFILL),
+        "backfill.create",
+    ),
+    **{
+        f"scheduling.backfill button {name}": (
+            lambda name=name: press("scheduling.backfill", name, backfill(name)),
+            f"backfill.{name}",
+        )
+        for name in ("pause", "resume", "cancel")
+    },
     "scheduling.calendar add": (
         lambda: saves(url_of("scheduling.calendar", "add"), name="office"),
         "calendar.create",

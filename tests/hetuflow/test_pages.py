@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from agents.models import Agent
 from gateway.models import Connection, Server
 from hetuflow.response_headers import DATA_POLICY, PAGE_POLICY, POPUP_POLICY, REDOC_POLICY
 from scheduling.models import Alert, Calendar, Job, Schedule, Task, TaskInstance
+from scheduling.services.backfills import create_backfill
 from scheduling.services.calendars import create_calendar, freeze
 from scheduling.services.claiming import claim
 from tests import factories
@@ -62,6 +64,7 @@ def root(db):
     Alert.objects.create(
         kind="missed", namespace="default", job=schedule.job, schedule=schedule, text="one was missed"
     )
+    create_backfill(schedule_id=schedule.pk, range_from=now - timedelta(days=9), range_to=now, now=now)
     issue(user=User.objects.get(), name=grant.role)
     return browser
 
