@@ -21,6 +21,9 @@ from scheduling.timing.words import in_words
 from scheduling.timing.zones import Gap, Overlap
 
 MAX_INTERVAL_SECS: Final = 366 * 86_400
+# The calendar of before and the end of all dates are left to others.
+FIRST_YEAR: Final = 1970
+LAST_YEAR: Final = 9900
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -244,6 +247,8 @@ def _validate_bounds(recurrence: Recurrence) -> None:
         value = getattr(recurrence, name)
         if value is not None and value.tzinfo is None:
             raise RecurrenceError(name, "expected a time with its zone, such as 2026-12-24T18:00:00Z")
+        if value is not None and not FIRST_YEAR <= value.year <= LAST_YEAR:
+            raise RecurrenceError(name, f"expected a year from {FIRST_YEAR} to {LAST_YEAR}")
     start, end = recurrence.start_time, recurrence.end_time
     if start is not None and end is not None and end <= start:
         raise RecurrenceError("end_time", "expected a time after start_time")

@@ -12,6 +12,8 @@ from scheduling.timing.rules import RulePattern
 
 MAX_CHARS: Final = 2000
 MAX_LINES: Final = 20
+# They take longer to look through than the others.
+MAX_RULES: Final = 5
 
 Expression = CronPattern | OnCalendarPattern | RulePattern | Every
 
@@ -29,6 +31,8 @@ def parse(text: str, *, zone: str, start: datetime | None, seed: str) -> tuple[E
     lines = split(text)
     if len(lines) > MAX_LINES:
         raise ExpressionError(f"more than {MAX_LINES} lines")
+    if sum(map(rules.is_rule, lines)) > MAX_RULES:
+        raise ExpressionError(f"more than {MAX_RULES} rules", example=rules.EXAMPLE)
     parsed = []
     for number, line in enumerate(lines, 1):
         try:

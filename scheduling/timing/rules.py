@@ -26,6 +26,20 @@ MAX_INTERVAL: Final = 1000
 MAX_TIMES_A_DAY: Final = 1440
 # So many days are looked at for the next time; dateutil alone would look up to the year 9999.
 _DAYS_LOOKED_AT: Final = {HOURLY: 3660, DAILY: 3660, WEEKLY: 15_000, MONTHLY: 15_000, YEARLY: 15_000}
+_YEARS_LOOKED_AT: Final = 45
+# A rule that numbers days and times has them from 1, or from the end, or from 0 on; up to these.
+_LARGEST: Final = {
+    "BYSETPOS": 366,
+    "BYYEARDAY": 366,
+    "BYWEEKNO": 53,
+    "BYMONTH": 12,
+    "BYMONTHDAY": 31,
+    "BYHOUR": 23,
+    "BYMINUTE": 59,
+    "BYSECOND": 59,
+}
+FIRST_YEAR: Final = 1970
+LAST_YEAR: Final = 9900
 _STEPS: Final = {HOURLY: "hours", DAILY: "days", WEEKLY: "weeks", MONTHLY: "months", YEARLY: "years"}
 _LENGTH: Final = {
     HOURLY: timedelta(hours=1),
@@ -55,6 +69,18 @@ class _CountedMonths(tuple[int, ...]):
         return super().__contains__(month)
 
 
+class _CountedYears(tuple[tuple[int, int], ...]):
+    """The numbered weekdays of a yearly rule, `(0, 20)` for the 20th Monday; dateutil asks once a year."""
+
+    left: int
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        self.left -= 1
+        if self.left < 0:
+            raise _NothingFound
+        return super().__iter__()
+
+
 class RulePattern:
     """A parsed rule, as a pattern of local times."""
 
@@ -66,13 +92,20 @@ class RulePattern:
     def after(self, local: datetime) -> Iterator[datetime]:
         """Yield naive local times strictly after `local`, in order."""
         rule = self._near(local)
-        months = _CountedMonths(rule._bymonth or range(1, 13))
-        rule._bymonth = months
+        counted: _CountedMonths | _CountedYears
+        if rule._freq == YEARLY and rule._bynweekday and not rule._bymonth:
+            # With months they would be numbered in each of them.
+            counted = rule._bynweekday = _CountedYears(rule._bynweekday)
+            limit = _YEARS_LOOKED_AT
+        else:
+            counted = rule._bymonth = _CountedMonths(rule._bymonth or range(1, 13))
+            limit = _DAYS_LOOKED_AT[rule._freq]
         try:
-            months.left = _DAYS_LOOKED_AT[rule._freq]
-            for moment in rule.xafter(local):
-                yield moment
-                months.left = _DAYS_LOOKED_AT[rule._freq]
+            counted.left = limit
+            for moment in rule:
+                counted.left = limit
+                if moment > local:
+                    yield moment
         except _NothingFound:
             return
 
@@ -115,7 +148,9 @@ def parse(expression: str, zone: str, start: datetime | None) -> RulePattern:
     if not _RULE.match(text):
         message = "expected one RRULE, after a DTSTART if there is one"
         raise ExpressionError(message, position=offset, example=EXAMPLE)
+    _refuse_far_start(begin, offset)
     _refuse_many_times(text, offset)
+    _refuse_large_numbers(text, offset)
     text = _UNTIL_UTC.sub(lambda found: f"UNTIL={_local(found.group(1), True, zone):%Y%m%dT%H%M%S}", text)
     try:
         rule = rrulestr(text, dtstart=begin, ignoretz=True)
@@ -150,6 +185,12 @@ def _place(part: str, text: str, offset: int) -> int:
     return offset + max(0, text.upper().find(part))
 
 
+def _refuse_far_start(begin: datetime, offset: int) -> None:
+    if not FIRST_YEAR <= begin.year <= LAST_YEAR:
+        message = f"a start is expected from {FIRST_YEAR} to {LAST_YEAR}"
+        raise ExpressionError(message, position=offset, example=EXAMPLE)
+
+
 def _refuse_many_times(text: str, offset: int) -> None:
     """Refuse what would take long to lay out: so many times of a day that an interval is meant."""
     times = 1
@@ -159,6 +200,27 @@ def _refuse_many_times(text: str, offset: int) -> None:
     if times > MAX_TIMES_A_DAY:
         message = f"more than {MAX_TIMES_A_DAY} times a day"
         raise ExpressionError(message, position=_place("BY", text, offset), example=MANY_TIMES)
+
+
+def _refuse_large_numbers(text: str, offset: int) -> None:
+    """Refuse days that no month, year or week has; dateutil fails over some of them, and not at once."""
+    parts = dict(part.partition("=")[::2] for part in text.upper().removeprefix("RRULE:").split(";"))
+    found, message = "", ""
+    for name, most in _LARGEST.items():
+        if any(int(number) > most for number in re.findall(r"\d+", parts.get(name, ""))):
+            found, message = name, f"{name} goes up to {most}"
+    numbers = [int(number) for number in re.findall(r"\d+", parts.get("BYDAY", ""))]
+    most = 53 if parts.get("FREQ") == "YEARLY" and "BYMONTH" not in parts else 5
+    if numbers and parts.get("FREQ") not in ("YEARLY", "MONTHLY"):
+        found, message = "BYDAY", "weekdays are numbered in months and years only"
+    elif any(not 1 <= number <= most for number in numbers):
+        found, message = "BYDAY", f"weekdays are numbered from 1 to {most}"
+    if "BYEASTER" in parts:
+        found, message = "BYEASTER", "BYEASTER is no part of a rule"
+    if "COUNT" in parts and "UNTIL" in parts:
+        found, message = "COUNT", "COUNT and UNTIL exclude each other"
+    if found:
+        raise ExpressionError(message, position=_place(found, text, offset), example=EXAMPLE)
 
 
 def _local(text: str, is_utc: bool, zone: str) -> datetime:

@@ -4,22 +4,24 @@ A zone is a row of segments with one offset from UTC each. A pattern yields loca
 segment they are instants at once, and only at its borders is there something to decide.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from itertools import chain, pairwise
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
-# Two changes of the clocks are never closer than this; see the test over all zones.
+# Two changes of the clocks are never closer than this.
 _PROBE: Final = timedelta(hours=12)
-_STRETCH: Final = timedelta(days=366)
 TICK: Final = timedelta(microseconds=1)
 _ZERO: Final = timedelta()
-EARLIEST: Final = datetime(1900, 1, 1)  # noqa: DTZ001 (naive UTC, as everything in here)
-LATEST: Final = datetime(9990, 1, 1)  # noqa: DTZ001
+_FAR_AHEAD: Final = timedelta(days=800)
+# Zones are looked at from year to year, with a border on a day on which no clock changes.
+_BORDER: Final = datetime(2000, 7, 15)  # noqa: DTZ001 (naive UTC, as everything in here)
+FIRST_YEAR: Final = 1903
+LAST_YEAR: Final = 9990
 
 
 class Gap(StrEnum):
@@ -54,7 +56,7 @@ class Pattern(Protocol):
 class Segment:
     """The instants from `start` up to `end` (naive UTC), during which the offset from UTC stays the same.
 
-    It lasts a year at most, so the next one may well have the same offset.
+    It ends with the year at the latest, so the next one may well have the same offset.
     """
 
     start: datetime
@@ -70,80 +72,69 @@ class Segment:
         return self.end + self.offset
 
 
-class _Zone:
-    """The segments of a zone, found by looking at its offsets, as far as anybody asked."""
+@lru_cache(maxsize=16_384)
+def _segments_of(zone_name: str, year: int) -> tuple[Segment, ...]:
+    """Return the segments of a zone from the border in `year` up to the one in the next year."""
+    info = ZoneInfo(zone_name)
 
-    def __init__(self, name: str) -> None:
-        self._info = ZoneInfo(name)
-        self._segments: list[Segment] = []
-        self._ends: list[datetime] = []
+    def offset(instant: datetime) -> timedelta:
+        return instant.replace(tzinfo=UTC).astimezone(info).utcoffset() or _ZERO
 
-    def index_at(self, instant: datetime) -> int:
-        """Return the index of the segment that holds an instant (naive UTC)."""
-        if not self._segments:
-            # Borders are looked for in whole seconds from here.
-            self._segments = [self._next_segment((instant - _STRETCH).replace(microsecond=0))]
-            self._ends = [self._segments[0].end]
-        if instant < self._segments[0].start:
-            self._segments, self._ends = [], []
-            return self.index_at(instant)
-        while instant >= self._ends[-1]:
-            self._extend()
-        return bisect_right(self._ends, instant)
-
-    def segment(self, index: int) -> Segment:
-        """Return a segment by its index."""
-        while index >= len(self._segments):
-            self._extend()
-        return self._segments[index]
-
-    def _extend(self) -> None:
-        segment = self._next_segment(self._ends[-1])
-        self._segments.append(segment)
-        self._ends.append(segment.end)
-
-    def _next_segment(self, start: datetime) -> Segment:
-        start = max(start, EARLIEST)
-        offset = self._offset(start)
-        low = start
-        while low < start + _STRETCH and low < LATEST:
-            high = low + _PROBE
-            if self._offset(high) != offset:
-                return Segment(start, self._border(low, high, offset), offset)
-            low = high
-        return Segment(start, low, offset)
-
-    def _border(self, low: datetime, high: datetime, offset: timedelta) -> datetime:
-        """Return the first second after `low` whose offset is another one."""
-        before, after = 0, int((high - low).total_seconds())
-        while after - before > 1:
-            middle = (before + after) // 2
-            if self._offset(low + timedelta(seconds=middle)) == offset:
-                before = middle
-            else:
-                after = middle
-        return low + timedelta(seconds=after)
-
-    def _offset(self, instant: datetime) -> timedelta:
-        return instant.replace(tzinfo=UTC).astimezone(self._info).utcoffset() or _ZERO
+    begin, end = (_BORDER.replace(year=each) for each in (year, year + 1))
+    found: list[Segment] = []
+    low = begin
+    while low < end:
+        high = min(low + _PROBE, end)
+        if offset(high) != offset(low):
+            change = _change_between(low, high, offset)
+            found.append(Segment(begin, change, offset(low)))
+            begin = change
+        low = high
+    # A change at the very end belongs to the year after.
+    return (*found, Segment(begin, end, offset(begin))) if begin < end else tuple(found)
 
 
-@lru_cache(maxsize=1024)
-def _zone(name: str) -> _Zone:
-    return _Zone(name)
+def _change_between(low: datetime, high: datetime, offset: Callable[[datetime], timedelta]) -> datetime:
+    """Return the first second after `low` whose offset is another one."""
+    before, after = 0, int((high - low).total_seconds())
+    while after - before > 1:
+        middle = (before + after) // 2
+        if offset(low + timedelta(seconds=middle)) == offset(low):
+            before = middle
+        else:
+            after = middle
+    return low + timedelta(seconds=after)
+
+
+def _segments_near(zone_name: str, instant: datetime) -> tuple[list[Segment], Iterator[Segment]]:
+    """Return the segments of the year before an instant (naive UTC), and those from the one that holds it."""
+    year = min(max(instant.year, FIRST_YEAR), LAST_YEAR)
+    near = [*_segments_of(zone_name, year - 2), *_segments_of(zone_name, year - 1)]
+    near += _segments_of(zone_name, year)
+    earlier = [segment for segment in near if segment.end <= instant]
+    later = (_segments_of(zone_name, each) for each in range(year + 1, LAST_YEAR + 1))
+    return earlier, chain(near[len(earlier) :], chain.from_iterable(later))
+
+
+def _leap(
+    zone_name: str, segment: Segment, segments: Iterator[Segment], local: datetime
+) -> tuple[Segment, Iterator[Segment]]:
+    """Return a segment and its followers, or those shortly before a local time that lies years ahead."""
+    if local - segment.local_end <= _FAR_AHEAD:
+        return segment, segments
+    _earlier, nearer = _segments_near(zone_name, local - _FAR_AHEAD / 2)
+    return next(nearer), nearer
 
 
 def changes(zone_name: str, after: datetime, until: datetime) -> Iterator[tuple[Segment, Segment]]:
     """Yield the segments before and after each change of the clocks in (after, until]."""
-    zone = _zone(zone_name)
     last = until.astimezone(UTC).replace(tzinfo=None)
-    index = zone.index_at(after.astimezone(UTC).replace(tzinfo=None))
-    before, following = zone.segment(index), zone.segment(index + 1)
-    while following.start <= last:
+    _earlier, segments = _segments_near(zone_name, after.astimezone(UTC).replace(tzinfo=None))
+    for before, following in pairwise(segments):
+        if following.start > last:
+            return
         if following.offset != before.offset:
             yield before, following
-        index += 1
-        before, following = following, zone.segment(index + 1)
 
 
 def instants(
@@ -154,22 +145,23 @@ def instants(
     if zone_name == "UTC":
         yield from (local.replace(tzinfo=UTC) for local in pattern.after(start))
         return
-    yield from _in_zone(pattern, _zone(zone_name), start, gap, overlap)
+    yield from _in_zone(pattern, zone_name, start, gap, overlap)
 
 
 def _in_zone(
-    pattern: Pattern, zone: _Zone, start: datetime, gap: Gap, overlap: Overlap
+    pattern: Pattern, zone_name: str, start: datetime, gap: Gap, overlap: Overlap
 ) -> Iterator[datetime]:
-    index = zone.index_at(start)
-    segment = zone.segment(index)
+    earlier, segments = _segments_near(zone_name, start)
+    segment = next(segments)
     begin = start + segment.offset
-    if index and overlap is Overlap.FIRST:
+    if overlap is Overlap.FIRST:
         # Within the second pass of a repeated time: its turn was in the first.
-        begin = max(begin, zone.segment(index - 1).local_end - TICK)
+        begin = max(begin, max(each.local_end for each in earlier) - TICK)
     locals_ = pattern.after(begin)
     pending = next(locals_, None)
     while pending is not None:
-        following = zone.segment(index + 1) if segment.end < LATEST else None
+        segment, segments = _leap(zone_name, segment, segments, pending)
+        following = next(segments, None)
         is_repeated_from = following.local_start if following else segment.local_end
         while pending is not None and pending < segment.local_end:
             if pending < is_repeated_from or overlap is not Overlap.SECOND:
@@ -188,5 +180,4 @@ def _in_zone(
         elif overlap is not Overlap.FIRST and following.offset < segment.offset:
             locals_ = pattern.after(following.local_start - TICK)
             pending = next(locals_, None)
-        index += 1
         segment = following
