@@ -6,7 +6,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from benchmarks import claiming, connections, creates, forecasts, lateness, lists, planning, throughput
+from benchmarks import (
+    claiming,
+    connections,
+    creates,
+    forecasts,
+    lateness,
+    lists,
+    planning,
+    recurrence,
+    throughput,
+)
 from benchmarks.installation import Installation, installation
 from benchmarks.table import Row, heading, print_rows
 
@@ -18,6 +28,7 @@ QUESTIONS: Final[dict[str, Callable[[Installation, bool], list[Row]]]] = {
     "lateness": lateness.measure,
     "lists": lists.measure,
     "planning": planning.measure,
+    "recurrence": recurrence.measure,
     "throughput": throughput.measure,
 }
 

@@ -15,6 +15,7 @@ FIGURES = {
     "lists": r"lists within 1\.5 times the cost over 500\s+\d+ of \d+",
     "lateness": r"10 tasks at one instant, \d+ slots\s+p50 -?\d+\.\d, p99 -?\d+\.\d, max -?\d+\.\d ms",
     "planning": r"tick among 2,000 against 1,000\s+\d+\.\d\d",
+    "recurrence": r"30 2 \* \* \*: next\s+\d+\.\d\d of cronsim",
     "throughput": r"share of the limit\s+\d+\.\d\d",
 }
 
