@@ -9,7 +9,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	if command -v $$name >/dev/null 2>&1 && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then echo $$name; break; fi; done)
 
-.PHONY: help run test fuzz lint format bench clean
+.PHONY: help run test fuzz lint format bench mutants clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ format: $(VENV)/.installed-dev ## Format the code
 
 bench: $(VENV)/.installed-dev ## Measure what this machine can do, with Hetuflow and without
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+mutants: $(VENV)/.installed-dev ## Make deliberate mistakes and see that the tests notice each
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 clean: ## Remove the virtual environment and caches; data in .hetuflow stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
