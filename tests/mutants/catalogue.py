@@ -15,6 +15,10 @@ class Mutant:
     killers: tuple[str, ...]
 
 
+_WALK: Final = (
+    "tests/access/test_permission_walk.py::test_everybody_may_what_the_matrix_says_and_nothing_else"
+)
+
 MUTANTS: Final = (
     Mutant(
         "I1: an instant may have two tasks",
@@ -203,7 +207,7 @@ MUTANTS: Final = (
         "rest/permissions.py",
         "        if found is None or not authority.may_in(found, self.view_permission):\n",
         "        if found is None:\n",
-        ("tests/access/test_permission_walk.py",),
+        (f"{_WALK}[JobViewSet-GET]",),
     ),
     Mutant(
         "a retry is not counted",
@@ -231,6 +235,6 @@ MUTANTS: Final = (
         "scheduling/timing/zones.py",
         "        elif overlap is not Overlap.FIRST and following.offset < segment.offset:\n",
         "        elif following.offset < segment.offset:\n",
-        ("tests/scheduling/golden", "tests/scheduling/test_recurrence.py"),
+        ("tests/scheduling/test_recurrence.py", "tests/scheduling/golden"),
     ),
 )
