@@ -2,7 +2,7 @@
 
 Databases of one cluster with few and with many enabled schedules, a process for each, asked in turn: what
 disturbs one disturbs the other. Right after each tick one statement, in a transaction of its own, inserts its
-rows once more, for other instants: it sends all their values and has nothing to look up or to compute. Another
+rows once more, for other instants: it sends all their values, looks nothing up and computes nothing. Another
 one copies them within the database and does not even send them.
 """
 
