@@ -241,6 +241,7 @@ def _apply_heartbeats(batch: list[Beat]) -> list[list[messages.AttemptRef]]:
             heartbeat=received.content,
             messages_sent=received.session.messages_sent,
             messages_received=received.session.messages_received,
+            clock_ahead_ms=-received.session.clock_offset_ms,
         )
         for received in batch
     ]

@@ -17,6 +17,8 @@ class Server(models.Model):
     version = models.CharField(_("version"), max_length=64)
     started_at = models.DateTimeField(_("started"))
     last_heartbeat_at = models.DateTimeField(_("last heartbeat"))
+    # By how much its machine's clock goes before the database's; to be shown, nothing is decided by it.
+    clock_ahead_ms = models.FloatField(null=True, editable=False)
 
     class Meta:
         verbose_name = _("server")
@@ -43,6 +45,8 @@ class Connection(models.Model):
     messages_sent = models.PositiveBigIntegerField(default=0)
     messages_received = models.PositiveBigIntegerField(default=0)
     close_requested_at = models.DateTimeField(null=True, blank=True)
+    # The same of the agent's machine, as of its last heartbeat; the way here counts as if it took no time.
+    clock_ahead_ms = models.FloatField(null=True, editable=False)
 
     class Meta:
         verbose_name = _("connection")

@@ -157,7 +157,8 @@ class Runtime:
 
     def _beat(self) -> None:
         now = database_now()
-        if not servers.keep_server_alive(server_id=self.server_id, now=now):
+        ahead_ms = 1000 * (time.time() - self.now().timestamp())
+        if not servers.keep_server_alive(server_id=self.server_id, now=now, clock_ahead_ms=ahead_ms):
             servers.register_server(
                 server_id=self.server_id,
                 name=f"{socket.gethostname()}-{os.getpid()}",

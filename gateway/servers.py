@@ -50,7 +50,7 @@ def register_server(*, server_id: uuid.UUID, name: str, address: str, version: s
     )
 
 
-def keep_server_alive(*, server_id: uuid.UUID, now: datetime) -> bool:
+def keep_server_alive(*, server_id: uuid.UUID, now: datetime, clock_ahead_ms: float | None = None) -> bool:
     """Renew this server's heartbeat, and take the agents of servers that died off their hands.
 
     Their attempts get time to be named on another server, so that a server's death fails no work. Returns
@@ -59,7 +59,8 @@ def keep_server_alive(*, server_id: uuid.UUID, now: datetime) -> bool:
     rescue.note_servers_alive(holder=str(server_id), now=now)
     if lead(server_id=server_id, now=now):
         _note_silent_agents(now=now)
-    if not Server.objects.filter(pk=server_id).update(last_heartbeat_at=now):
+    mine = Server.objects.filter(pk=server_id)
+    if not mine.update(last_heartbeat_at=now, clock_ahead_ms=clock_ahead_ms):
         return False
     dead_since = now - timedelta(seconds=rescue.SERVER_DEAD_AFTER_SECS)
     orphans = list(

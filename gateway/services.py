@@ -39,9 +39,10 @@ WITH locked AS (
     ORDER BY agent_id FOR NO KEY UPDATE
 )
 UPDATE gateway_connection c
-SET last_activity = %(now)s, messages_sent = h.sent, messages_received = h.received
-FROM unnest(%(agent_ids)s::uuid[], %(session_ids)s::uuid[], %(sent)s::bigint[], %(received)s::bigint[])
-     AS h(agent_id, session_id, sent, received)
+SET last_activity = %(now)s, messages_sent = h.sent, messages_received = h.received,
+    clock_ahead_ms = h.clock_ahead_ms
+FROM unnest(%(agent_ids)s::uuid[], %(session_ids)s::uuid[], %(sent)s::bigint[], %(received)s::bigint[],
+            %(clocks)s::float8[]) AS h(agent_id, session_id, sent, received, clock_ahead_ms)
 WHERE c.agent_id = h.agent_id AND c.session_id = h.session_id AND c.agent_id IN (SELECT agent_id FROM locked)
 """
 _HOLD_SESSIONS: Final = """
@@ -94,6 +95,7 @@ class HeartbeatRow:
     heartbeat: messages.Heartbeat
     messages_sent: int
     messages_received: int
+    clock_ahead_ms: float | None = None
 
 
 def open_session(
@@ -136,6 +138,7 @@ def open_session(
                 "messages_sent": 0,
                 "messages_received": 0,
                 "close_requested_at": None,
+                "clock_ahead_ms": None,
             },
         )
         Agent.objects.filter(pk=agent_id).update(
@@ -212,6 +215,7 @@ def apply_heartbeats(
             "running": [row.heartbeat.running for row in latest],
             "sent": [row.messages_sent for row in latest],
             "received": [row.messages_received for row in latest],
+            "clocks": [row.clock_ahead_ms for row in latest],
         }
         cursor.execute(_HEARTBEATS, arrays)
         cursor.execute(_ACTIVITY, arrays)

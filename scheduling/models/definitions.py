@@ -141,6 +141,8 @@ class Schedule(models.Model):
         _("status"), max_length=16, choices=ScheduleStatus.choices, default=ScheduleStatus.ENABLED
     )
     planned_until = models.DateTimeField(_("planned until"))
+    # From here to the cursor the tasks follow the rule as it is now (I2); before, it may have been another.
+    rule_since = models.DateTimeField(db_default=Now(), editable=False)
     next_run_at = models.DateTimeField(_("next run"), null=True, blank=True)
     last_run_at = models.DateTimeField(_("last run"), null=True, blank=True)
     problem = models.TextField(_("problem"), blank=True, default="")

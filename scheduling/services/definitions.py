@@ -371,6 +371,7 @@ def _save_schedule(schedule: Schedule, fields: Mapping[str, Any], *, now: dateti
         schedule.planned_until = now
         schedule.problem = ""
         set_next_run(schedule, now=now)
+        schedule.rule_since = schedule.planned_until
         schedule.save()
         hints.tasks_became_claimable()
     return schedule

@@ -98,6 +98,7 @@ def _plan_batch_anew(schedules: Sequence[Schedule], *, now: datetime) -> None:
     for schedule in schedules:
         schedule.run_count = max(0, schedule.run_count - withdrawn.get(schedule.pk, 0))
         schedule.planned_until = min(schedule.planned_until, now)
+        schedule.rule_since = schedule.planned_until
         try:
             schedule.next_run_at = next_after(recurrence_of(schedule), schedule.planned_until)
         except ValueError:
@@ -107,5 +108,7 @@ def _plan_batch_anew(schedules: Sequence[Schedule], *, now: datetime) -> None:
         schedule.status = ScheduleStatus.ENABLED if schedule.next_run_at else ScheduleStatus.EXPIRED
         schedule.updated_at = now
     Schedule.objects.bulk_update(
-        schedules, ["run_count", "planned_until", "next_run_at", "status", "updated_at"], batch_size=500
+        schedules,
+        ["run_count", "planned_until", "rule_since", "next_run_at", "status", "updated_at"],
+        batch_size=500,
     )

@@ -136,6 +136,14 @@ class Installation:
         clone.start_and_register()
         return clone
 
+    def running_agents(self) -> list[Path]:
+        """Return the folders of the agents that run."""
+        return [
+            program.folder
+            for program in self.programs
+            if isinstance(program, AgentProgram) and program.is_running
+        ]
+
     def cut_database_connections(self) -> int:
         """Break every connection to this installation's database; return how many there were."""
         with psycopg.connect(os.environ["HETUFLOW_TEST_CLUSTER"], autocommit=True) as administrator:
@@ -146,7 +154,17 @@ class Installation:
         return len(rows)
 
     def close(self) -> None:
-        """End everything; a traceback in the log of any process fails the test."""
+        """Check what must always be true, and end everything; a traceback in any log fails the test."""
+        try:
+            oracle.check_always(self)
+        finally:
+            self._end()
+        for program in self.programs:
+            assert program.log is not None
+            text = program.log.read_text(errors="replace")
+            assert "Traceback" not in text, text
+
+    def _end(self) -> None:
         agents = [program for program in self.programs if isinstance(program, AgentProgram)]
         for program in self.programs:
             if program.is_running and program not in agents:
@@ -158,10 +176,6 @@ class Installation:
         oracle.kill(oracle.processes_of_attempts(TaskInstance.objects.values_list("pk", flat=True)))
         connection.close()
         drop_database(self.database)
-        for program in self.programs:
-            assert program.log is not None
-            text = program.log.read_text(errors="replace")
-            assert "Traceback" not in text, text
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}-{uuid.uuid4().hex[:6]}.log"

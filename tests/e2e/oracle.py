@@ -1,7 +1,8 @@
 """What must be true after any run, whatever failed on the way: the judge of every fault test.
 
 Its ground truth is outside of the product: a ledger that the commands themselves write, the bytes that they
-printed, and the process table. Everything else is SQL over the invariants of `docs/reliability.md`.
+printed, and the process table. Everything else are the questions of `scheduling/invariants`, which the doctor
+asks of live installations.
 """
 
 import contextlib
@@ -14,70 +15,37 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+import psutil
 from django.db import connection
 
+from scheduling.clock import database_now
+from scheduling.invariants import history, instants, progress
+from scheduling.invariants.checks import Check, find, reading
 from scheduling.models import OutputChunk, Schedule, Task, TaskInstance
 from scheduling.recurrence import instants_between
 from scheduling.services.next_runs import recurrence_of
-from scheduling.states import TASK_TERMINAL
+from scheduling.states import INSTANCE_TERMINAL, TASK_TERMINAL
+
+if TYPE_CHECKING:
+    from tests.e2e.installation import Installation
 
 LIMIT_SECS = 30.0
+# More than any of these installations needs, and less than what grows without bound reaches soon.
+MAX_RSS_BYTES = 300 * 2**20
+MAX_SOCKETS = 100
+MAX_DATABASE_CONNECTIONS_EACH = 20
 T = TypeVar("T")
 
-# Each finds rows that must not be there; the names are those of the invariants.
-VIOLATIONS = {
-    "I1 one task per instant": """
-        SELECT schedule_id, scheduled_at FROM scheduling_task WHERE schedule_id IS NOT NULL
-        GROUP BY 1, 2 HAVING count(*) > 1""",
-    "I3 one live attempt": """
-        SELECT task_id FROM scheduling_taskinstance WHERE status IN ('pending', 'dispatched', 'running')
-        GROUP BY 1 HAVING count(*) > 1""",
-    "I4 a task that ended has no live attempt": """
-        SELECT t.id, i.id FROM scheduling_task t JOIN scheduling_taskinstance i ON i.task_id = t.id
-        WHERE t.status IN ('completed', 'failed', 'cancelled')
-          AND i.status IN ('pending', 'dispatched', 'running')""",
-    "a task on an agent has a live attempt": """
-        SELECT t.id FROM scheduling_task t WHERE t.status IN ('locked', 'dispatched', 'running')
-          AND NOT EXISTS (SELECT 1 FROM scheduling_taskinstance i WHERE i.task_id = t.id
-                          AND i.status IN ('pending', 'dispatched', 'running'))""",
-    "a task is completed by its last attempt and by no other": """
-        SELECT t.id FROM scheduling_task t LEFT JOIN LATERAL (
-            SELECT i.status FROM scheduling_taskinstance i WHERE i.task_id = t.id
-            ORDER BY i.attempt DESC LIMIT 1) last ON true
-        WHERE (t.status = 'completed') <> COALESCE(last.status = 'completed', false)
-          AND t.manual_retries = 0""",
-    "a task that somebody wants cancelled is not tried again": """
-        SELECT id FROM scheduling_task
-        WHERE cancel_requested_at IS NOT NULL AND status IN ('pending', 'waiting_retry')""",
-    "I5 tokens grow with the attempts of a task": """
-        SELECT a.task_id FROM scheduling_taskinstance a JOIN scheduling_taskinstance b
-            ON b.task_id = a.task_id AND b.attempt > a.attempt WHERE b.token <= a.token""",
-    "attempts count from one without a gap": """
-        SELECT t.id FROM scheduling_task t JOIN scheduling_taskinstance i ON i.task_id = t.id
-        GROUP BY t.id HAVING max(i.attempt) <> count(*) OR max(i.attempt) <> max(t.attempt_count)""",
-    "no more retries than allowed": """
-        SELECT id FROM scheduling_task WHERE retry_count > max_retries""",
-    "nothing ends before it starts": """
-        SELECT id FROM scheduling_taskinstance WHERE completed_at < started_at""",
-    "I7 and I13 output is whole and in order": """
-        SELECT instance_id, stream FROM (
-            SELECT instance_id, stream, "offset", length(data) AS size,
-                   COALESCE(lag("offset" + length(data)) OVER
-                       (PARTITION BY instance_id, stream ORDER BY "offset"), 0) AS expected
-            FROM scheduling_outputchunk) chunk
-        WHERE "offset" <> expected""",
-    "I7 output is as long as it is said to be": """
-        SELECT i.id FROM scheduling_taskinstance i LEFT JOIN scheduling_outputchunk c ON c.instance_id = i.id
-        GROUP BY i.id
-        HAVING COALESCE(sum(length(c.data)) FILTER (WHERE c.stream = 1), 0) <> i.stdout_bytes
-            OR COALESCE(sum(length(c.data)) FILTER (WHERE c.stream = 2), 0) <> i.stderr_bytes""",
-    "I10 no two live attempts share a place": """
-        SELECT job_id, place FROM scheduling_taskinstance
-        WHERE status IN ('pending', 'dispatched', 'running') AND place IS NOT NULL
-        GROUP BY 1, 2 HAVING count(*) > 1""",
-}
+# True of these installations, where nobody deletes an attempt.
+UNBROKEN = Check(
+    "attempts count from one without a gap",
+    "task",
+    """SELECT t.id FROM scheduling_task t JOIN scheduling_taskinstance i ON i.task_id = t.id
+       GROUP BY t.id HAVING max(i.attempt) <> count(*) OR max(i.attempt) <> t.attempt_count""",
+    "",
+)
 
 
 def until(condition: Callable[[], T], what: str, limit_secs: float = LIMIT_SECS) -> T:
@@ -100,14 +68,47 @@ def quiesce(tasks: Iterable[int], limit_secs: float = LIMIT_SECS) -> None:
 
 
 def check_database() -> None:
-    """Check all that the invariants say of the tables."""
-    found = {}
-    with connection.cursor() as cursor:
-        for name, query in VIOLATIONS.items():
-            cursor.execute(query)
-            if rows := cursor.fetchall():
-                found[name] = rows[:5]
-    assert found == {}
+    """Check all that is true of the tables at any moment, whatever is under way."""
+    now = database_now()
+    found = [find(check, now=now, recent=None) for check in (*history.CHECKS, UNBROKEN)]
+    assert {each.name: str(each) for each in found if each is not None} == {}
+
+
+def check_instants() -> None:
+    """Check that every enabled schedule has the tasks of its rule, and no others (I1, I2)."""
+    with reading():
+        compared = instants.compare(schedules=None, window=None, most=100_000)
+    assert {each.name: str(each) for each in compared.findings()} == {}
+
+
+def check_progress() -> None:
+    """Check that nothing waits for somebody who should have moved it on (I8, I9)."""
+    now = database_now()
+    found = [find(check, now=now, recent=None) for check in progress.CHECKS]
+    assert {each.name: str(each) for each in found if each is not None} == {}
+
+
+def check_always(installation: "Installation") -> None:
+    """Check what is true of an installation at any moment, agents away and work under way."""
+    check_database()
+    check_instants()
+    installation.ledger.check_starts()
+    check_ceilings(installation)
+
+
+def check_all(installation: "Installation") -> None:
+    """Check all there is, once work has ended: tables, ledger, output, processes and what they use.
+
+    Waits until the agents that run have delivered all, and until the processes of attempts are gone.
+    """
+    for folder in installation.running_agents():
+        until(lambda folder=folder: not any((folder / "spool").iterdir()), "the agent has delivered all")  # type: ignore[misc]
+    check_always(installation)
+    check_progress()
+    ended = list(TaskInstance.objects.filter(status__in=INSTANCE_TERMINAL).select_related("task"))
+    installation.ledger.check_ends(ended)
+    ids = [instance.pk for instance in ended]
+    until(lambda: processes_of_attempts(ids) == [], f"no process is left of {len(ids)} attempts")
 
 
 def check_schedule(schedule: Schedule) -> None:
@@ -140,11 +141,18 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.touch()
+        self.printed = path.with_name(f"{path.name}-printed")
+        self.printed.mkdir()
 
     def script(self, work: str = "true") -> str:
         """Return a bash script that enters its start and its end around `work`, each in one write."""
         entry = f'echo "$HETUFLOW_INSTANCE_ID $1 $EPOCHREALTIME" >> "{self.path}"'
         return f"note() {{ {entry}; }}; note start; {work}; note end"
+
+    def printing_script(self, work: str) -> str:
+        """Return the same around `work` whose output is kept on this side as well, to compare later."""
+        kept = f'"{self.printed}/$HETUFLOW_INSTANCE_ID"'
+        return self.script(f"{{ {work}; }} > {kept}; cat {kept}")
 
     def runs(self) -> list[Run]:
         """Return what was run, one entry for each start."""
@@ -161,14 +169,30 @@ class Ledger:
 
     def check(self, instances: Iterable[TaskInstance]) -> None:
         """Check that nothing ran twice, and that what is said to have run to its end did (I6)."""
-        runs = self.runs()
-        starts = Counter(run.instance_id for run in runs)
-        assert [name for name, count in starts.items() if count > 1] == []
-        ended = {run.instance_id for run in runs if run.ended_at is not None}
+        self.check_starts()
+        ended = {run.instance_id for run in self.runs() if run.ended_at is not None}
         known = {str(instance.pk): instance for instance in instances}
         completed = {name for name, instance in known.items() if instance.status == "completed"}
         assert completed <= ended
         assert ended & known.keys() <= completed
+
+    def check_starts(self) -> None:
+        """Check that nothing ran twice."""
+        starts = Counter(run.instance_id for run in self.runs())
+        assert [name for name, count in starts.items() if count > 1] == []
+
+    def check_ends(self, instances: Iterable[TaskInstance]) -> None:
+        """Check that every end has its result (I6), and that all that was printed is stored (I7)."""
+        ended = {run.instance_id for run in self.runs() if run.ended_at is not None}
+        ours = [instance for instance in instances if str(self.path) in str(instance.task.config["args"])]
+        completed = {str(instance.pk) for instance in ours if instance.status == "completed"}
+        assert completed <= ended
+        with_result = {str(instance.pk) for instance in ours if instance.exit_code is not None}
+        assert ended & {str(instance.pk) for instance in ours} <= with_result
+        for instance in ours:
+            kept = self.printed / str(instance.pk)
+            if instance.status == "completed" and not instance.output_truncated and kept.exists():
+                assert digest(stored_output(instance)) == digest(kept.read_bytes())
 
     def most_at_once(self, instance_ids: Iterable[str]) -> int:
         """Return how many of these runs overlapped at most."""
@@ -225,6 +249,20 @@ def processes_of_attempts(instance_ids: Iterable[uuid.UUID]) -> list[int]:
     """Return the processes whose environment says that they belong to one of these attempts."""
     markers = {f"HETUFLOW_INSTANCE_ID={instance_id}".encode() for instance_id in instance_ids}
     return [pid for pid, _ in _command_lines() if markers & set(_environment(pid))]
+
+
+def check_ceilings(installation: "Installation") -> None:
+    """Check that no process grows without bound: memory, sockets and connections to the database."""
+    pids = [program.pid for program in installation.programs if program.is_running]
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            assert process.memory_info().rss < MAX_RSS_BYTES, process.cmdline()
+            assert len(process.net_connections("all")) < MAX_SOCKETS, process.cmdline()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        (number,) = cursor.fetchone()
+    assert number <= 2 + MAX_DATABASE_CONNECTIONS_EACH * max(1, len(pids))
 
 
 def kill(pids: Iterable[int]) -> None:

@@ -283,9 +283,9 @@ def test_a_waiting_task_is_cancelled_before_anything_of_it_runs(installation):
     assert (task.status, attempts_of(job)) == ("cancelled", [])
 
 
-def test_after_all_that_the_database_is_as_the_invariants_say(run):
+def test_after_all_that_the_installation_is_as_the_invariants_say(run, installation):
     run(bash("true"))
-    oracle.check_database()
+    oracle.check_all(installation)
 
 
 # --- the past -------------------------------------------------------------------------------------------

@@ -1,0 +1,90 @@
+"""Versions: of servers, of agents, and of the packages of this machine."""
+
+import importlib.metadata
+import platform
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+
+from agents.models import Agent
+from agents.protocol.version import PROTOCOL_VERSION
+from gateway.models import Server
+from hetuflow.doctor.report import Line, error, ok, warning
+from scheduling.services.rescue import SERVER_DEAD_AFTER_SECS
+
+NAMED: Final = 5
+_PIN: Final = re.compile(r"([\w.-]+)(?:\[[\w,.-]+\])?==([\w.!+]+)")
+
+
+def look_at_servers(now: datetime) -> Iterator[Line]:
+    """Look for live servers of another version than this command's."""
+    alive = Server.objects.filter(last_heartbeat_at__gt=now - timedelta(seconds=SERVER_DEAD_AFTER_SECS))
+    others = [
+        (name, version)
+        for name, version in alive.order_by("name").values_list("name", "version")
+        if version != settings.HETUFLOW_VERSION
+    ]
+    if others:
+        seen = f"this is {settings.HETUFLOW_VERSION}; {', '.join(f'{n} has {v}' for n, v in others[:NAMED])}"
+        remedy = "upgrade and restart them one by one: docs/operations.md, Upgrades"
+        yield warning("servers", seen, remedy, [name for name, _ in others])
+    else:
+        yield ok("servers", f"all that are there have {settings.HETUFLOW_VERSION}, as this command")
+
+
+def look_at_agents(now: datetime) -> Iterator[Line]:
+    """Look for connected agents of another version."""
+    connected = Agent.objects.filter(archived_at__isnull=True, connection__server__isnull=False).order_by(
+        "name"
+    )
+    versions = list(connected.values_list("name", "version"))
+    others = [(name, version) for name, version in versions if version != settings.HETUFLOW_VERSION]
+    if others:
+        counts = Counter(version for _, version in others)
+        seen = ", ".join(f"{count} of {version or 'an unknown version'}" for version, count in counts.items())
+        remedy = (
+            f"they speak protocol {PROTOCOL_VERSION} and work; upgrade them when it suits: "
+            "docs/operations.md, Upgrades"
+        )
+        names = [name for name, _ in others[:NAMED]]
+        yield warning("agents", f"{seen}, such as {names[0]}", remedy, names)
+    else:
+        seen = f"{len(versions)} connected, all of {settings.HETUFLOW_VERSION}, protocol {PROTOCOL_VERSION}"
+        yield ok("agents", seen)
+
+
+def look_at_packages(now: datetime) -> Iterator[Line]:
+    """Hold the installed packages against those that this version was tested with."""
+    missing, others = [], []
+    number = 0
+    for page in ("requirements.txt", "requirements-agent.txt"):
+        path = settings.BASE_DIR / page
+        lines = path.read_text().splitlines() if path.exists() else []
+        for name, wanted in (match.groups() for line in lines if (match := _PIN.match(line))):
+            number += 1
+            try:
+                installed = importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                missing.append(name)
+                continue
+            if installed != wanted:
+                others.append(f"{name} {installed} instead of {wanted}")
+    remedy = "pip install -r requirements.txt, in the environment of this command"
+    if missing:
+        yield error("packages", f"missing: {', '.join(missing)}", remedy, missing)
+    if others:
+        yield warning("packages", "; ".join(others), remedy)
+    if not missing and not others:
+        yield ok(
+            "packages", f"{number} as this version was tested with, on Python {platform.python_version()}"
+        )
+
+
+PROBES: Final[list[tuple[str, Callable[[datetime], Iterable[Line]]]]] = [
+    ("servers", look_at_servers),
+    ("agents", look_at_agents),
+]
