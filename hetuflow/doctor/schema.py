@@ -31,16 +31,18 @@ SELECT c.conname, c.contype::text, c.convalidated, r.relname,
        (SELECT array_agg(a.attname::text) FROM pg_attribute a
         WHERE a.attrelid = c.conrelid AND a.attnum = ANY(c.conkey))
 FROM pg_constraint c JOIN pg_class r ON r.oid = c.conrelid
-WHERE r.relnamespace = 'public'::regnamespace OR r.relnamespace = current_schema()::regnamespace
+WHERE pg_table_is_visible(r.oid)
 """
 _INDEXES: Final = """
 SELECT i.relname, x.indisvalid AND x.indisready, x.indisunique, r.relname,
        (SELECT array_agg(a.attname::text) FROM pg_attribute a
         WHERE a.attrelid = x.indrelid AND a.attnum = ANY(x.indkey))
 FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class r ON r.oid = x.indrelid
-WHERE r.relnamespace = 'public'::regnamespace OR r.relnamespace = current_schema()::regnamespace
+WHERE pg_table_is_visible(r.oid)
 """
-_TRIGGERS: Final = "SELECT tgname, tgenabled::text FROM pg_trigger WHERE NOT tgisinternal"
+_TRIGGERS: Final = """
+SELECT tgname, tgenabled::text FROM pg_trigger WHERE NOT tgisinternal AND pg_table_is_visible(tgrelid)
+"""
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class _Found:
     """What the catalogue of the database says."""
 
     checks: set[str] = field(default_factory=set)
+    checked_columns: set[tuple[str, str]] = field(default_factory=set)
     foreign_keys: set[tuple[str, str]] = field(default_factory=set)
     not_validated: list[tuple[str, str]] = field(default_factory=list)
     unique_indexes: set[str] = field(default_factory=set)
@@ -157,6 +160,9 @@ def _constraints_of(model: type[Model], found: _Found) -> Iterator[tuple[str, bo
         if column.unique:
             statement = f'ALTER TABLE "{table}" ADD UNIQUE ("{name}")'
             yield f"{table}.{name} unique", (table, name) in found.unique_columns, _constant(statement)
+        if rule := column.db_parameters(connection)["check"]:
+            statement = f'ALTER TABLE "{table}" ADD CHECK ({rule})'
+            yield f"{table}.{name} check", (table, name) in found.checked_columns, _constant(statement)
         remote: Any = column.remote_field
         if remote is not None and getattr(column, "db_constraint", False):
             target = remote.model._meta
@@ -176,6 +182,11 @@ def _catalogue() -> _Found:
         cursor.execute(_INDEXES)
         indexes = [row for row in cursor.fetchall() if row[3] in tables]
     found.checks = {name for name, kind, *_ in constraints if kind == "c"}
+    found.checked_columns = {
+        (table, columns[0])
+        for _, kind, _, table, columns in constraints
+        if kind == "c" and len(columns or ()) == 1
+    }
     found.foreign_keys = {(table, columns[0]) for _, kind, _, table, columns in constraints if kind == "f"}
     found.not_validated = [(name, table) for name, _, is_valid, table, _ in constraints if not is_valid]
     found.indexes = {row[0] for row in indexes}

@@ -22,7 +22,7 @@ from django.db import connection
 
 from scheduling.clock import database_now
 from scheduling.invariants import history, instants, progress
-from scheduling.invariants.checks import Check, find, reading
+from scheduling.invariants.checks import Check, Finding, find, reading
 from scheduling.models import OutputChunk, Schedule, Task, TaskInstance
 from scheduling.recurrence import instants_between
 from scheduling.services.next_runs import recurrence_of
@@ -70,22 +70,25 @@ def quiesce(tasks: Iterable[int], limit_secs: float = LIMIT_SECS) -> None:
 def check_database() -> None:
     """Check all that is true of the tables at any moment, whatever is under way."""
     now = database_now()
-    found = [find(check, now=now, recent=None) for check in (*history.CHECKS, UNBROKEN)]
-    assert {each.name: str(each) for each in found if each is not None} == {}
+    _refuse([find(check, now=now, recent=None) for check in (*history.CHECKS, UNBROKEN)])
 
 
 def check_instants() -> None:
     """Check that every enabled schedule has the tasks of its rule, and no others (I1, I2)."""
     with reading():
         compared = instants.compare(schedules=None, window=None, most=100_000)
-    assert {each.name: str(each) for each in compared.findings()} == {}
+    _refuse(compared.findings())
 
 
 def check_progress() -> None:
     """Check that nothing waits for somebody who should have moved it on (I8, I9)."""
     now = database_now()
-    found = [find(check, now=now, recent=None) for check in progress.CHECKS]
-    assert {each.name: str(each) for each in found if each is not None} == {}
+    _refuse([find(check, now=now, recent=None) for check in progress.CHECKS])
+
+
+def _refuse(found: Iterable[Finding | None]) -> None:
+    wrong = {finding.name: str(finding) for finding in found if finding is not None}
+    assert not wrong, wrong
 
 
 def check_always(installation: "Installation") -> None:
@@ -179,20 +182,22 @@ class Ledger:
     def check_starts(self) -> None:
         """Check that nothing ran twice."""
         starts = Counter(run.instance_id for run in self.runs())
-        assert [name for name, count in starts.items() if count > 1] == []
+        twice = [name for name, count in starts.items() if count > 1]
+        assert not twice, f"ran twice: {twice}"
 
     def check_ends(self, instances: Iterable[TaskInstance]) -> None:
         """Check that every end has its result (I6), and that all that was printed is stored (I7)."""
         ended = {run.instance_id for run in self.runs() if run.ended_at is not None}
         ours = [instance for instance in instances if str(self.path) in str(instance.task.config["args"])]
         completed = {str(instance.pk) for instance in ours if instance.status == "completed"}
-        assert completed <= ended
-        with_result = {str(instance.pk) for instance in ours if instance.exit_code is not None}
-        assert ended & {str(instance.pk) for instance in ours} <= with_result
+        assert completed <= ended, f"completed, and never ran to the end: {completed - ended}"
+        without = {str(instance.pk) for instance in ours if instance.exit_code is None}
+        assert not ended & without, f"ended, and their results are lost: {ended & without}"
         for instance in ours:
             kept = self.printed / str(instance.pk)
             if instance.status == "completed" and not instance.output_truncated and kept.exists():
-                assert digest(stored_output(instance)) == digest(kept.read_bytes())
+                is_whole = digest(stored_output(instance)) == digest(kept.read_bytes())
+                assert is_whole, f"the output of {instance.pk} is not what was printed"
 
     def most_at_once(self, instance_ids: Iterable[str]) -> int:
         """Return how many of these runs overlapped at most."""

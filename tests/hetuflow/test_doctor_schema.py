@@ -35,7 +35,7 @@ def test_what_is_missing_of_the_schema_is_named_with_the_statement_that_restores
 
 
 @pytest.mark.django_db
-def test_a_key_that_is_missing_is_named_with_the_statement_that_restores_it():
+def test_a_key_or_a_check_of_a_column_that_is_missing_is_named_with_the_statement_that_restores_it():
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT conname FROM pg_constraint WHERE contype = 'f'"
@@ -44,10 +44,12 @@ def test_a_key_that_is_missing_is_named_with_the_statement_that_restores_it():
         (name,) = cursor.fetchone()
     execute(f"ALTER TABLE scheduling_taskinstance DROP CONSTRAINT {name}")
     execute("ALTER TABLE scheduling_taskinstance DROP CONSTRAINT scheduling_taskinstance_token_key")
+    execute("ALTER TABLE scheduling_task DROP CONSTRAINT scheduling_task_retry_count_check")
     found = not_fine("schema")
     assert {line.ids[0] for line in found} == {
         "scheduling_taskinstance.task_id foreign key",
         "scheduling_taskinstance.token unique",
+        "scheduling_task.retry_count check",
     }
     for line in found:
         execute(re.fullmatch(r"run in psql: (.*);", line.remedy)[1])
