@@ -49,6 +49,7 @@ PERMISSIONS: Final[dict[str, Level]] = {
     "scheduling.view_freeze": Level.READ,
     "scheduling.view_alert": Level.READ,
     "scheduling.view_backfill": Level.READ,
+    "scheduling.view_retentionrule": Level.READ,
     "agents.view_agent": Level.READ,
     "gateway.view_connection": Level.READ,
     "gateway.view_server": Level.READ,
@@ -89,6 +90,10 @@ PERMISSIONS: Final[dict[str, Level]] = {
     "agents.add_enrollmenttoken": Level.ADMIN,
     "agents.delete_enrollmenttoken": Level.ADMIN,
     "access.view_auditentry": Level.ADMIN,
+    # Says when what happened is forgotten.
+    "scheduling.add_retentionrule": Level.ADMIN,
+    "scheduling.change_retentionrule": Level.ADMIN,
+    "scheduling.delete_retentionrule": Level.ADMIN,
 }
 
 

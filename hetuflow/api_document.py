@@ -39,6 +39,7 @@ SPECTACULAR_SETTINGS: Final[dict[str, Any]] = {
         {"name": "backfills", "description": "Ranges of the past that are run after all."},
         {"name": "calendars", "description": "Days off, allowed times and blackouts."},
         {"name": "freezes", "description": "Namespaces in which nothing is planned."},
+        {"name": "retention-rules", "description": "How long history is kept."},
         {"name": "alerts", "description": "What went wrong while nobody watched."},
         {"name": "tasks", "description": "Planned instants of jobs, and what became of them."},
         {"name": "task-instances", "description": "Attempts at tasks, and their output."},

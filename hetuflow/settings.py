@@ -218,6 +218,8 @@ HETUFLOW_MAX_CHUNK_BYTES = env.int("HETUFLOW_MAX_CHUNK_BYTES", 128 * 1024)
 # How far ahead instants become tasks, and how far back an outage is made good.
 HETUFLOW_PLANNING_HORIZON_SECS = env.float("HETUFLOW_PLANNING_HORIZON_SECS", 15.0)
 HETUFLOW_CATCH_UP_SECS = env.float("HETUFLOW_CATCH_UP_SECS", 7 * 86_400.0)
+# How long ended tasks are kept where no rule says otherwise; 0 is for ever.
+HETUFLOW_KEEP_DAYS = env.int("HETUFLOW_KEEP_DAYS", 90, validate=validate.Range(0, 36_500))
 # What `/api/v1/info` says of the build; a checkout tells it by itself.
 HETUFLOW_GIT_COMMIT = env.str("HETUFLOW_GIT_COMMIT", "")
 HETUFLOW_GIT_BRANCH = env.str("HETUFLOW_GIT_BRANCH", "")

@@ -15,12 +15,16 @@ from django.db import InterfaceError, OperationalError, connection
 from access import throttling
 from scheduling.clock import database_now
 from scheduling.services import backfilling, lifecycle, planning, rescue, zone_data
+from scheduling.services.retention import Retention
 
 logger = logging.getLogger(__name__)
 
 TICK_SECS: Final = 1.0
 # A process does not see new data before it starts again, but others may have planned with older ones.
 ZONE_DATA_SECS: Final = 600.0
+RETENTION_SECS: Final = 10.0
+
+_RETENTION: Final = Retention()
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ DUTIES: Final = (
     Duty("replace", lambda now: lifecycle.replace_overlapping_attempts(now=now)),
     Duty("rescue", lambda now: rescue.run_once(now=now)),
     Duty("presence", lambda now: rescue.note_scheduler_alive(now=now)),
+    Duty("retention", lambda now: _RETENTION.run_once(now=now), every_secs=RETENTION_SECS),
     Duty("throttles", lambda now: throttling.forget_idle_callers()),
 )
 

@@ -22,6 +22,7 @@ from scheduling.models import (
     Job,
     Lease,
     OutputChunk,
+    RetentionRule,
     Route,
     Schedule,
     Task,
@@ -63,6 +64,10 @@ def chunk(**fields):
 
 def freeze(**fields):
     return Freeze.objects.create(**{"namespace": "default", "since": NOW, **fields})
+
+
+def rule(**fields):
+    return RetentionRule.objects.create(**{"namespace": "default", "keep_days": 1, **fields})
 
 
 def backfill(**fields):
@@ -142,6 +147,11 @@ VIOLATIONS = {
     "freeze_ends_after_start": lambda: freeze(until=NOW),
     "freeze_namespace_not_empty": lambda: freeze(namespace=""),
     "scheduling_freeze.namespace": lambda: [freeze() for _ in range(2)],
+    "retentionrule_one_per_namespace": lambda: [rule() for _ in range(2)],
+    "retentionrule_namespace_not_empty": lambda: rule(namespace=""),
+    "retentionrule_says_something": lambda: rule(keep_days=None),
+    "retentionrule_for_all_names_no_job": lambda: rule(namespace="*", job=factories.job()),
+    "scheduling_retentionrule.job_id": lambda: [rule(job=job) for job in [factories.job()] for _ in range(2)],
     "backfill_ends_after_start": lambda: backfill(range_to=NOW - timedelta(seconds=1)),
     "backfill_parallel_positive": lambda: backfill(parallel=0),
     "backfill_status_known": lambda: backfill(status="asleep", completed_at=NOW),

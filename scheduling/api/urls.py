@@ -9,6 +9,7 @@ from scheduling.api.calendars import AlertViewSet, CalendarViewSet, FreezeViewSe
 from scheduling.api.forecasts import ForecastView
 from scheduling.api.insight import JobExplanationViewSet, ScheduleLedgerViewSet, TaskExplanationViewSet
 from scheduling.api.instances import InstanceLogsViewSet, TaskInstanceViewSet
+from scheduling.api.retention import RetentionRuleViewSet
 from scheduling.api.views import JobViewSet, ScheduleViewSet, TaskViewSet
 
 POST = "post"
@@ -59,6 +60,7 @@ urlpatterns = [
     path("tasks/job/<int:job_id>", TaskViewSet.as_view({"get": "of_job"})),
     path("tasks/agent/<id:agent_id>", TaskViewSet.as_view({"get": "of_agent"})),
     path("tasks/status/<str:status>", TaskViewSet.as_view({"get": "with_status"})),
+    *resource_paths("retention-rules", RetentionRuleViewSet),
     *resource_paths(
         "task-instances",
         TaskInstanceViewSet,

@@ -10,6 +10,7 @@ from scheduling.models.calendars import Calendar, Freeze
 from scheduling.models.definitions import Job, Route, Schedule
 from scheduling.models.leases import Lease
 from scheduling.models.output import OutputChunk, OutputStream
+from scheduling.models.retention import RetentionRule
 from scheduling.models.tasks import Task, TaskInstance
 from scheduling.models.zones import ZoneData
 
@@ -22,6 +23,7 @@ __all__ = [
     "Lease",
     "OutputChunk",
     "OutputStream",
+    "RetentionRule",
     "Route",
     "Schedule",
     "Task",

@@ -20,7 +20,7 @@ from scheduling.calendars import NO_CALENDAR
 from scheduling.environment import environment_problem
 from scheduling.errors import AlreadyExists, InvalidField, InvalidState
 from scheduling.kinds import BackfillStatus, ScheduleKind, ScheduleStatus
-from scheduling.models import Backfill, Job, Route, Schedule
+from scheduling.models import Backfill, Job, RetentionRule, Route, Schedule
 from scheduling.recurrence import RecurrenceError, validate
 from scheduling.services import lifecycle
 from scheduling.services.calendars import rules_of
@@ -89,6 +89,8 @@ def update_job(
         if isinstance(fields.get("config"), Mapping):
             fields["config"] = {**job.config, **fields["config"]}
         job = _save_job(job, fields, by=by)
+        if before["namespace"] != job.namespace:
+            RetentionRule.objects.filter(job=job).update(namespace=job.namespace)
         if before["enabled"] and not job.enabled:
             lifecycle.skip_disabled_tasks(job_id=job.pk, now=now)
         after = audit.snapshot(job, _JOB_FIELDS)

@@ -10,14 +10,30 @@ from access.roles import Level
 from gateway import commands
 from hetuflow.permission_matrix import Reach, Rule, rules
 from rest.querying import DEFAULT_LIMIT
-from scheduling.models import Alert, Backfill, Calendar, Freeze, Job, Schedule, Task, TaskInstance
+from scheduling.models import (
+    Alert,
+    Backfill,
+    Calendar,
+    Freeze,
+    Job,
+    RetentionRule,
+    Schedule,
+    Task,
+    TaskInstance,
+)
 from tests.access.world import HERE, MARK, THERE, Caller, Place, World, build, ids, send, undone
 from tests.database import fingerprint
 
 RULES = [rule for rule in rules() if rule.action]
 VIEWS = sorted({rule.view for rule in RULES})
 # Bodies name these by id, and what one does not see is as good as not there; a namespace is but a name.
-NAMED_BY_ID = {"BackfillViewSet", "ScheduleViewSet", "TaskViewSet", "TaskInstanceViewSet"}
+NAMED_BY_ID = {
+    "BackfillViewSet",
+    "RetentionRuleViewSet",
+    "ScheduleViewSet",
+    "TaskViewSet",
+    "TaskInstanceViewSet",
+}
 METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
 NO_RULE = Rule("", "", "", "", "", Reach.CALLER, is_for_agents=False)
 # These are not even seen with less than the highest role.
@@ -28,6 +44,7 @@ ROWS = {
     "JobViewSet": (Job.objects.all(), "namespace"),
     "ScheduleViewSet": (Schedule.objects.all(), "job__namespace"),
     "BackfillViewSet": (Backfill.objects.all(), "schedule__job__namespace"),
+    "RetentionRuleViewSet": (RetentionRule.objects.all(), "namespace"),
     "CalendarViewSet": (Calendar.objects.all(), "namespace"),
     "FreezeViewSet": (Freeze.objects.all(), "namespace"),
     "AlertViewSet": (Alert.objects.all(), "namespace"),

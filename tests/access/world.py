@@ -13,6 +13,7 @@ from django.db import transaction
 from rest_framework.test import APIClient
 
 from access import tokens
+from access.actors import Actor, ActorKind
 from access.models import ApiToken, AuditEntry
 from access.roles import Level
 from agents.enrollment import create_enrollment_token
@@ -21,10 +22,21 @@ from agents.tokens import issue_token
 from gateway.models import Connection, Server
 from hetuflow.permission_matrix import Reach, Rule
 from scheduling.clock import database_now
-from scheduling.models import Alert, Backfill, Calendar, Freeze, Job, Schedule, Task, TaskInstance
+from scheduling.models import (
+    Alert,
+    Backfill,
+    Calendar,
+    Freeze,
+    Job,
+    RetentionRule,
+    Schedule,
+    Task,
+    TaskInstance,
+)
 from scheduling.services import by_hand
 from scheduling.services.backfills import create_backfill
 from scheduling.services.calendars import create_calendar, freeze
+from scheduling.services.retention_rules import create_rule
 from tests import factories, people
 
 HERE, THERE = "here", "there"
@@ -50,6 +62,7 @@ class Place:
     backfill: Backfill
     calendar: Calendar
     freeze: Freeze
+    rule: RetentionRule
     alert: Alert
     entry: AuditEntry
     agent_token: AgentToken
@@ -143,6 +156,7 @@ def _place(namespace: str) -> Place:
     backfill = create_backfill(schedule_id=schedule.pk, now=now, **PAST_RANGE)
     calendar = create_calendar(namespace=namespace, name=mark)
     frozen = freeze(namespace=namespace, now=now, reason=mark)
+    rule = create_rule(namespace=namespace, keep_days=1, by=Actor(kind=ActorKind.USER, name=mark))
     alert = Alert.objects.create(kind="missed", namespace=namespace, text=mark)
     entry = AuditEntry.objects.filter(namespace=namespace).latest("pk")
     secret = create_enrollment_token(now=now).secret
@@ -158,6 +172,7 @@ def _place(namespace: str) -> Place:
         backfill,
         calendar,
         frozen,
+        rule,
         alert,
         entry,
         token,
@@ -232,6 +247,8 @@ BODIES: dict[tuple[str, str], Body] = {
     },
     ("ScheduleViewSet", "partial_update"): _CHANGE,
     ("ScheduleViewSet", "preview"): lambda place: {"kind": "interval", "interval_secs": 60},
+    ("RetentionRuleViewSet", "create"): lambda place: {"job_id": place.job.pk, "keep_days": 1},
+    ("RetentionRuleViewSet", "partial_update"): lambda place: {"keep_days": 2},
     ("CalendarViewSet", "create"): lambda place: {"namespace": place.namespace, "name": "new"},
     ("CalendarViewSet", "partial_update"): _CHANGE,
     ("FreezeViewSet", "create"): lambda place: {"namespace": place.namespace},
@@ -265,6 +282,7 @@ def ids(rule: Rule, place: Place, world: World) -> dict[str, Any]:
         "BackfillPreviewViewSet": place.schedule,
         "BackfillViewSet": place.backfill,
         "CalendarViewSet": place.calendar,
+        "RetentionRuleViewSet": place.rule,
         "FreezeViewSet": place.freeze,
         "AlertViewSet": place.alert,
         "TaskExplanationViewSet": place.waiting,

@@ -139,6 +139,11 @@ def _of_definitions() -> dict[str, Write]:
                 ("cancel", "running", "cancelled", nothing),
             )
         },
+        "RetentionRuleViewSet.create": Write("retention_rule.create", after={"keep_days": 1}),
+        "RetentionRuleViewSet.partial_update": _update(
+            "rule", {"keep_days": (1, 2)}, action="retention_rule.update"
+        ),
+        "RetentionRuleViewSet.destroy": Write("retention_rule.delete", "rule", before={"keep_days": 1}),
         "CalendarViewSet.create": Write("calendar.create", after={"name": "new"}),
         "CalendarViewSet.partial_update": _update("calendar", {"description": ("", "changed")}),
         "CalendarViewSet.destroy": Write("calendar.delete", "calendar", before={"name": mark}),

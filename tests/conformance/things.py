@@ -111,6 +111,9 @@ _USUAL: Final[dict[str, Maker]] = {
     "tokens": lambda things, number: things.api.create("/tokens", {"name": fresh("token")})["id"],
     "calendars": lambda things, number: things.api.create("/calendars", {"name": fresh("calendar")})["id"],
     "backfills": lambda things, number: things.backfill()["id"],
+    "retention-rules": lambda things, number: things.api.create(
+        "/retention-rules", {"namespace": fresh("space"), "keep_days": 0}
+    )["id"],
     "freezes": lambda things, number: things.api.create("/freezes", {"namespace": fresh("space")})["id"],
 }
 # Where the usual state would refuse, or nobody would answer.

@@ -201,6 +201,9 @@ SCENES: dict[tuple[str, str], Scene] = {
     ),
     ("jobs_update", "already_exists"): other_name,
     ("jobs_trigger", "invalid_state"): disabled_job,
+    ("retention_rules_create", "already_exists"): lambda world, api, path: [
+        api.post(path, {"namespace": "default", "keep_days": 1}) for _ in range(2)
+    ][1],
     ("calendars_create", "already_exists"): lambda world, api, path: [
         api.post(path, {"name": "office"}) for _ in range(2)
     ][1],

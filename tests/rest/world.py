@@ -22,6 +22,7 @@ from scheduling.models import Alert, Backfill, Calendar, Job, Schedule, Task, Ta
 from scheduling.services import by_hand, manual
 from scheduling.services.backfills import create_backfill
 from scheduling.services.calendars import create_calendar, freeze
+from scheduling.services.retention_rules import create_rule
 from tests import factories
 from tests.openapi import Operation
 
@@ -131,6 +132,7 @@ _USUAL: dict[str, Callable[[World], Any]] = {
     "servers": lambda world: world.server(),
     "tokens": lambda world: world.token().pk,
     "backfills": lambda world: world.backfill().pk,
+    "retention-rules": lambda world: create_rule(namespace="of the world", keep_days=1).pk,
     "calendars": lambda world: create_calendar(name="of the world").pk,
     "freezes": lambda world: freeze(namespace="default", now=factories.NOW).pk,
     "alerts": lambda world: Alert.objects.create(kind="missed", namespace="default", text="").pk,
