@@ -5,7 +5,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from agents import hints
@@ -178,8 +178,11 @@ def test_the_slot_of_an_attempt_that_was_called_lost_is_free_again(port, credent
         await peer.send("ready", nonce=2, slots=1)
 
         def lose():
-            TaskInstance.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-            return lifecycle.lose_attempts(now=timezone.now(), limit=10)
+            # What the server may still be writing about it is waited for: who rescues passes over locked rows.
+            with transaction.atomic():
+                Task.objects.select_for_update().get()
+                TaskInstance.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+                return lifecycle.lose_attempts(now=timezone.now(), limit=10)
 
         assert await in_thread(lose) == 1
         await in_thread(lambda: tasks(1))

@@ -11,6 +11,7 @@ FIELDS = [
     "job_id",
     "namespace",
     "schedule_id",
+    "backfill_id",
     "schedule_kind",
     "priority",
     "status",
