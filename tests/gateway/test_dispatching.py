@@ -178,7 +178,7 @@ def test_the_slot_of_an_attempt_that_was_called_lost_is_free_again(port, credent
         await peer.send("ready", nonce=2, slots=1)
 
         def lose():
-            # What the server may still be writing about it is waited for: who rescues passes over locked rows.
+            # What the server still writes about it is waited for: who rescues passes over locked rows.
             with transaction.atomic():
                 Task.objects.select_for_update().get()
                 TaskInstance.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
