@@ -1,9 +1,12 @@
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 
-from scheduling.models import TaskInstance
+from scheduling.models import Task, TaskInstance
+from scheduling.services import lifecycle
 from scheduling.services.claiming import claim, next_due_at
+from scheduling.states import TASK_CLAIMABLE, TASK_TERMINAL, TaskStatus
 from tests import factories
 from tests.factories import NOW
 
@@ -92,3 +95,14 @@ def test_a_task_that_waits_for_its_retry_is_claimed_when_that_is_due():
     type(task).objects.filter(pk=task.pk).update(status="waiting_retry", due_at=NOW + timedelta(seconds=60))
     assert claim_for(agent) == []
     assert len(claim_for(agent, now=NOW + timedelta(seconds=58))) == 1
+
+
+@pytest.mark.parametrize("status", sorted(set(TaskStatus) - set(TASK_CLAIMABLE)))
+def test_a_task_that_does_not_wait_is_given_to_nobody(status):
+    agent, task = factories.agent(), factories.task()
+    ended = NOW if status in TASK_TERMINAL else None
+    Task.objects.filter(pk=task.pk).update(status=status, completed_at=ended)
+    assignment = lifecycle.Assignment(task_id=task.pk, agent_id=agent.pk, place=None)
+    with transaction.atomic():
+        assert lifecycle.begin_attempts([assignment], now=NOW, lease_secs=30) == []
+    assert not TaskInstance.objects.exists()

@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('scheduling', '0013_index_waiting_schedules'),
+        ('scheduling', '0014_rule_since'),
     ]
 
     operations = [
