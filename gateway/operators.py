@@ -28,11 +28,13 @@ def update_agent(
     description: str | None = None,
     labels: Mapping[str, str] | None = None,
     enabled: bool | None = None,
+    capabilities: Mapping[str, Any] | None = None,
     by: Actor = SYSTEM,
     **more: Any,
 ) -> Agent:
     """Change what is given and return the agent; `labels` are those that operators set, `more` other columns.
 
+    Of `capabilities` those that are not given stay.
     A disabled agent gets no new work and finishes what it has. Locks the agent; leaves a hint. Raises
     InvalidField, AgentAlreadyExists for a name that is taken, Agent.DoesNotExist.
     """
@@ -43,6 +45,8 @@ def update_agent(
     given |= more
     with transaction.atomic():
         agent = Agent.objects.select_for_update().get(pk=agent_id, archived_at__isnull=True)
+        if capabilities is not None:
+            given["capabilities"] = {**agent.capabilities, **capabilities}
         changes = {field: value for field, value in given.items() if value is not None}
         try:
             with transaction.atomic():

@@ -76,8 +76,6 @@ class ConnectedAgentViewSet(AgentViewSet):
     }
 
     def perform_update(self, entity: Agent, data: dict[str, Any]) -> Agent:
-        if "capabilities" in data:
-            data["capabilities"] = {**entity.capabilities, **data["capabilities"]}
         return operators.update_agent(agent_id=entity.pk, now=database_now(), by=self.actor, **data)
 
     def perform_destroy(self, entity: Agent) -> None:

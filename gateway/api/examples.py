@@ -16,7 +16,7 @@ CONNECTION: Final[dict[str, Any]] = {
     "messages_sent": 21240,
     "messages_received": 21312,
     "server_id": SERVER_ID,
-    "remote_address": "10.0.0.3:51840",
+    "remote_address": "10.0.0.3",
 }
 SERVER: Final[dict[str, Any]] = {
     "id": SERVER_ID,

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 
 from agents.errors import AgentAlreadyExists, AgentOffline
@@ -7,6 +9,7 @@ from gateway.operators import queue_command, update_agent
 from scheduling.errors import InvalidField
 from tests import factories
 from tests.factories import NOW
+from tests.races import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -16,6 +19,18 @@ def test_an_update_changes_what_is_given_and_leaves_the_rest():
     changed = update_agent(agent_id=agent.pk, now=NOW, labels={"gpu": "a100"}, enabled=False)
     assert (changed.name, changed.enabled, changed.updated_at) == (agent.name, False, NOW)
     assert changed.labels == {"zone": "eu", "gpu": "a100"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_updates_at_once_keep_what_each_says_of_capabilities():
+    agent = factories.agent()
+    changes = {"max_concurrent_tasks": 7, "commands": ["bash"], "metadata": {"rack": 3}}
+    works = [
+        partial(update_agent, agent_id=agent.pk, now=NOW, capabilities={name: value})
+        for name, value in changes.items()
+    ]
+    at_once(*works)
+    assert Agent.objects.get(pk=agent.pk).capabilities == changes
 
 
 @pytest.mark.parametrize(
