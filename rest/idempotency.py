@@ -30,7 +30,9 @@ PURGED_AT_ONCE: Final = 100
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z")
 _INSERT: Final = """
 INSERT INTO rest_idempotencykey (caller, key, digest) VALUES (%s, %s, %s)
-ON CONFLICT (caller, key) DO NOTHING RETURNING id
+ON CONFLICT (caller, key) DO UPDATE SET digest = excluded.digest, created_at = now()
+WHERE rest_idempotencykey.created_at < now() - %s
+RETURNING id
 """
 
 View = Callable[..., Response]
@@ -77,14 +79,19 @@ def takes_key(method: object) -> bool:
 
 
 def _digest(request: Request) -> str:
-    what = json.dumps([request.method, request.path, request.data], sort_keys=True)
+    path = request.path.removesuffix("/create")  # the other spelling of the same
+    what = json.dumps([request.method, path, request.data], sort_keys=True)
     return hashlib.sha256(what.encode()).hexdigest()
 
 
 def _claim(caller: str, key: str, digest: str) -> int | None:
-    """Return the id of the new row, or None where the key is taken; waits for a request that has it."""
+    """Return the id of the key's row, or None where the key is taken; waits for a request that has it.
+
+    A key that is too old is as good as new, even where nobody has come to purge it.
+    """
+    parameters: list[Any] = [caller, key, digest, KEPT_FOR]
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT, [caller, key, digest])
+        cursor.execute(_INSERT, parameters)
         row = cursor.fetchone()
     return row[0] if row else None
 

@@ -73,6 +73,14 @@ def test_the_same_request_again_is_done_once_and_gets_the_first_answer(
     assert how_many(api, path) == before + 1
 
 
+@covers("idempotency", "create")
+@pytest.mark.parametrize("resource", ["/jobs", "/agents"])
+def test_both_spellings_of_a_create_are_the_same_request(api: Client, resource: str) -> None:
+    body, headers = {"/jobs": job_body, "/agents": agent_body}[resource](api), keyed()
+    first = api.create(resource, body, headers=headers)
+    assert api.create(f"{resource}/create", body, headers=headers)["id"] == first["id"]
+
+
 @covers("idempotency-reused")
 @pytest.mark.parametrize(("path", "make_body"), CREATES, ids=lambda value: value if "/" in str(value) else "")
 def test_the_same_key_with_another_body_is_refused(api: Client, path: str, make_body: Any) -> None:

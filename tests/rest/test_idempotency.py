@@ -5,6 +5,7 @@ import pytest
 from django.db import connection
 from django.db.models import F
 
+from rest.idempotency import PURGED_AT_ONCE
 from rest.models import IdempotencyKey
 from scheduling.models import Job, Task
 from tests import factories
@@ -49,6 +50,28 @@ def test_a_key_is_forgotten_after_a_day(api):
     IdempotencyKey.objects.update(created_at=F("created_at") - timedelta(hours=24, seconds=1))
     api.post(f"/api/v1/jobs/{job.pk}/trigger", {}, headers=KEY)
     assert Task.objects.count() == 2
+
+
+def test_a_key_is_forgotten_after_a_day_however_many_older_ones_there_are(api):
+    job = factories.job()
+    api.post(f"/api/v1/jobs/{job.pk}/trigger", {}, headers=KEY)
+    IdempotencyKey.objects.update(created_at=F("created_at") - timedelta(hours=25))
+    older = IdempotencyKey.objects.get().created_at - timedelta(hours=1)
+    IdempotencyKey.objects.bulk_create(
+        IdempotencyKey(caller="somebody", key=str(number), digest="x", created_at=older)
+        for number in range(PURGED_AT_ONCE)
+    )
+    answer = api.post(f"/api/v1/jobs/{job.pk}/trigger", {"priority": 1}, headers=KEY)
+    again = api.post(f"/api/v1/jobs/{job.pk}/trigger", {"priority": 1}, headers=KEY)
+    assert (answer.status_code, answer.json()["priority"]) == (201, 1)
+    assert again.json() == answer.json()
+    assert Task.objects.count() == 2
+
+
+def test_both_spellings_of_a_create_are_one_request(api):
+    first = api.post("/api/v1/jobs", BODY, headers=KEY)
+    again = api.post("/api/v1/jobs/create", BODY, headers=KEY)
+    assert (again.status_code, again.json()) == (201, first.json())
 
 
 def test_the_token_of_an_agent_is_not_kept_for_a_repetition(api):
