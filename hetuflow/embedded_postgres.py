@@ -12,6 +12,7 @@ knows that folder as `/proc/self/cwd` alone. No permission of any folder is chan
 import contextlib
 import hashlib
 import importlib.util
+import locale
 import os
 import pwd
 import shutil
@@ -154,7 +155,7 @@ class EmbeddedPostgres:
         self._make_private(draft)
         folder = str(draft) if self._owner is None else _WORKING_FOLDER
         command: list[str | Path] = [binaries / "initdb", "-D", folder, "-U", ROLE, "-A", "trust"]
-        command += ["-E", "UTF8", "--locale=C", *(["--no-sync"] if self._throw_away else [])]
+        command += ["-E", "UTF8", "--locale=C", *_letters(), *(["--no-sync"] if self._throw_away else [])]
         done = subprocess.run(
             command,
             capture_output=True,
@@ -250,6 +251,18 @@ def running(data_dir: Path, *, throw_away: bool = False) -> Iterator[str]:
         yield server.start()
     finally:
         server.stop()
+
+
+def _letters() -> list[str]:
+    """Return what lets PostgreSQL know that Ä is ä in capitals, where this machine has such a locale."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+    except locale.Error:
+        return []
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+    return ["--lc-ctype=C.UTF-8"]
 
 
 def _find_binaries() -> Path:

@@ -164,9 +164,9 @@ class QueryTable:
         return condition
 
     def _read_param(self, key: str, values: list[str], problems: _Problems) -> Q:
-        name, _separator, operator = key.partition("__")
+        name, separator, operator = key.partition("__")
         entry = self.fields.get(name)
-        if entry is None:
+        if entry is None or (separator and not operator):
             problems.add(key, f"unknown parameter; filters are {', '.join(self.fields)}")
             return Q()
         operator = operator or ("contains" if entry.kind in _CONTAINERS else "eq")

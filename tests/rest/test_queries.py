@@ -109,6 +109,7 @@ def test_a_query_that_is_not_sound_says_where(api, body, attr):
     [
         ("nam=x", "nam"),
         ("name__like=x", "name__like"),
+        ("name__=backup", "name__"),
         ("enabled=maybe", "enabled"),
         ("id=x", "id"),
         ("id=99999999999999999999", "id"),
@@ -125,6 +126,12 @@ def test_parameters_that_are_not_sound_say_which(api, params, attr):
     response = api.get(f"{URL}?{params}")
     assert response.status_code == 400
     assert [error["attr"] for error in response.json()["errors"]] == [attr]
+
+
+def test_capitals_of_all_alphabets_are_found_by_their_small_letters(api):
+    factories.job(name="ÜBERTRAGUNG ОТЧЁТ")
+    for text in ("übertragung", "отчёт"):
+        assert by_body(api, {"name": {"icontains": text}}) == ["ÜBERTRAGUNG ОТЧЁТ"]
 
 
 def test_an_empty_query_answers_the_newest_first(api, jobs):
