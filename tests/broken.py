@@ -207,9 +207,10 @@ def endless_run() -> object:
 
 def more_attempts_than_slots() -> object:
     first = attempt()
-    connected = database_now() - MINUTE
-    change(first.agent, connected_at=connected, capabilities={"max_concurrent_tasks": 1})
-    next_attempt(first, task=factories.task(job=first.job), attempt=1)
+    change(first.agent, connected_at=database_now() - MINUTE, capabilities={"max_concurrent_tasks": 1})
+    second = next_attempt(first, task=factories.task(job=first.job), attempt=1)
+    for instance in (first, second):
+        change(instance, created_at=database_now() - MINUTE / 2)
     return first.agent_id
 
 

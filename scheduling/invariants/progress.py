@@ -62,9 +62,11 @@ CHECKS: Final = (
     Check(
         "I10 an agent has no more attempts than slots",
         "agent",
-        # Those of this session: before, the agent may have had more slots.
+        # Those of this session: before, the agent may have had more slots. Not the latest: a slot is given
+        # away when the end of an attempt is heard of, a moment before it is written.
         f"""SELECT a.id FROM scheduling_taskinstance i JOIN agents_agent a ON a.id = i.agent_id
             WHERE i.status IN {_LIVE} AND NOT i.by_hand AND i.created_at > a.connected_at
+              AND i.created_at < %(now)s - interval '10 seconds'
             GROUP BY a.id
             HAVING count(*) > COALESCE((a.capabilities->>'max_concurrent_tasks')::int, 0)""",
         "two servers gave it work at once, or rows were changed by hand: " + _RESTART_AGENT,

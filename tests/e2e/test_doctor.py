@@ -6,8 +6,12 @@ from datetime import timedelta
 import pytest
 
 from gateway.models import Connection, Server
+from hetuflow.doctor.examination import examine
+from hetuflow.doctor.report import Level
 from scheduling.clock import database_now
+from scheduling.models import Task
 from scheduling.services.definitions import disable_schedule
+from scheduling.states import TASK_TERMINAL
 from tests import factories
 from tests.e2e.oracle import until
 from tests.processes import database_url, run_manage
@@ -58,3 +62,16 @@ def test_an_installation_at_work_is_well_in_every_respect(installation):
 def test_the_clocks_of_a_machine_are_the_same_for_its_server_and_its_agent(installation):
     found = until(clocks_are_known, "server and agent tell their clocks")
     assert max(abs(ms) for ms in found) < timedelta(seconds=1).total_seconds() * 1000
+
+
+def test_what_moves_is_never_taken_for_broken(installation):
+    limited = factories.job(args=["-c", "sleep 0.3"], config={"max_concurrency": 2})
+    jobs = [factories.job(args=["-c", "echo $RANDOM"]), factories.job(args=["-c", "exit 1"]), limited]
+    factories.schedule(job=jobs[0], now=database_now(), kind="interval", interval_secs=1, max_count=8)
+    tasks = [factories.task(job=job, now=database_now()).pk for _ in range(30) for job in jobs]
+    looks = 0
+    while Task.objects.filter(pk__in=tasks).exclude(status__in=TASK_TERMINAL).exists():
+        report = examine(only=["invariants", "stuck rows"])
+        assert report.level == Level.OK, report.as_text()
+        looks += 1
+    assert looks
