@@ -15,6 +15,13 @@ def _may_view(model: str) -> Callable[[HttpRequest], bool]:
     return lambda request: request.user.has_perm(f"{app}.view_{name}")
 
 
+def _is_at_schedules(request: HttpRequest) -> bool:
+    """Whether the page is one of schedules; the forecast lies below them and has an entry of its own."""
+    path = request.path
+    below = str(reverse_lazy("admin:scheduling_schedule_forecast"))
+    return path.startswith(str(reverse_lazy("admin:scheduling_schedule_changelist"))) and path != below
+
+
 def _entry(title: Any, icon: str, model: str, *, is_for_all: bool = False, badge: str = "") -> dict[str, Any]:
     link = reverse_lazy(f"admin:{model.replace('.', '_')}_changelist")
     entry = {"title": title, "icon": icon, "link": link, "badge": badge}
@@ -78,7 +85,8 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     _entry(_("Jobs"), "deployed_code", "scheduling.job"),
-                    _entry(_("Schedules"), "event_repeat", "scheduling.schedule"),
+                    _entry(_("Schedules"), "event_repeat", "scheduling.schedule")
+                    | {"active": _is_at_schedules},
                     _entry(_("Tasks"), "checklist", "scheduling.task"),
                     _entry(_("Task instances"), "terminal", "scheduling.taskinstance"),
                     _entry(_("Backfills"), "history", "scheduling.backfill"),
@@ -94,6 +102,12 @@ UNFOLD: dict[str, Any] = {
                 "title": _("Time"),
                 "separator": True,
                 "items": [
+                    {
+                        "title": _("Forecast"),
+                        "icon": "insights",
+                        "link": reverse_lazy("admin:scheduling_schedule_forecast"),
+                        "permission": _may_view("scheduling.schedule"),
+                    },
                     _entry(_("Calendars"), "calendar_month", "scheduling.calendar"),
                     _entry(_("Freezes"), "ac_unit", "scheduling.freeze"),
                 ],

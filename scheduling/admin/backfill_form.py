@@ -44,7 +44,7 @@ _REFUSALS: Final = {
     "no_rule": gettext_lazy("It counts from the end of its runs, so it has no instants to run again."),
     "empty": gettext_lazy("The schedule has no instant in this range."),
     "too_many": gettext_lazy("These are more than %(n)s instants; shorten the range."),
-    "forbidden": gettext_lazy("The calendar forbids all %(n)s instants of this range."),
+    "forbidden": gettext_lazy("The calendar forbids every instant of this range (%(n)s)."),
 }
 
 

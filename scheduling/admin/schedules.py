@@ -17,6 +17,7 @@ from unfold.widgets import UnfoldAdminSelect2Widget
 from access.callers import actor_of
 from scheduling.admin import words
 from scheduling.admin.backfill_form import BackfillsSchedules
+from scheduling.admin.forecast import ShowsForecast
 from scheduling.admin.freezes import ShowsFreezes, freeze_banners
 from scheduling.admin.ledger import ShowsLedger
 from scheduling.admin.pages import Button, ServiceAdmin
@@ -54,7 +55,9 @@ def _disable(schedule_admin: "ScheduleAdmin", request: HttpRequest, schedule: Sc
 
 
 @admin.register(Schedule)
-class ScheduleAdmin(BackfillsSchedules, ShowsFreezes, ShowsLedger, PreviewsSchedules, ServiceAdmin):
+class ScheduleAdmin(
+    BackfillsSchedules, ShowsForecast, ShowsFreezes, ShowsLedger, PreviewsSchedules, ServiceAdmin
+):
     namespace_path = "job__namespace"
     form = ScheduleForm
     change_form_outer_before_template = "admin/scheduling/schedule/summary.html"

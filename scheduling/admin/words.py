@@ -5,7 +5,7 @@ Nothing here reads the database; whoever asks passes what is needed, `now` inclu
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -188,6 +188,11 @@ def obstacle_words(obstacle: Obstacle) -> str:
         case _window:
             text = gettext("outside the allowed times")
     return text % {"name": obstacle.name} if obstacle.name else text
+
+
+def weekday(day: date) -> str:
+    """Return the name of a day of the week."""
+    return str(_WEEKDAYS[day.isoweekday() % 7])
 
 
 def in_zone(instant: datetime, zone: str) -> str:

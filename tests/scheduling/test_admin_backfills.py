@@ -162,7 +162,7 @@ def test_a_range_that_is_too_long_or_wholly_forbidden_is_refused_in_words(browse
     response = browser.post(
         page(shut, "backfill_preview"), FORM | {"range_to": "2026-02-01T12:00:00"}, headers=CHINESE
     )
-    assert "日历禁止了该范围内的全部 1 个时刻" in response.content.decode()
+    assert "日历禁止了该范围内的全部时刻（1 个）" in response.content.decode()
 
 
 def test_a_schedule_that_counts_from_the_end_of_its_runs_has_no_button_and_is_refused(browser):

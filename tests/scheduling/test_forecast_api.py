@@ -1,18 +1,23 @@
 """REST of what is to come."""
 
+from datetime import timedelta
+
 import pytest
 
 from access.roles import Role
 from scheduling.services import forecast
 from tests import factories, people
+from tests.factories import NOW
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/forecast"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered(monkeypatch):
+def _at_a_fixed_time(monkeypatch):
+    """Let nothing be remembered, and let it be ten past twelve: how many hours lie ahead depends on it."""
     monkeypatch.setattr(forecast, "FRESH_SECS", -1.0)
+    monkeypatch.setattr("scheduling.api.forecasts.database_now", lambda: NOW + timedelta(minutes=10))
 
 
 def hourly(namespace="default"):

@@ -9,6 +9,21 @@ document.addEventListener("submit", (event) => {
   }
 });
 
+// What htmx cannot load says so in its place: <div hx-get="…" data-failed="…">.
+for (const name of ["htmx:responseError", "htmx:sendError"]) {
+  document.addEventListener(name, (event) => {
+    const part = event.target;
+    if (part.dataset && part.dataset.failed) {
+      const said = document.createElement("p");
+      said.className = "hf-error";
+      said.setAttribute("role", "alert");
+      said.textContent = part.dataset.failed;
+      part.removeAttribute("aria-busy");
+      part.replaceChildren(said);
+    }
+  });
+}
+
 // <button data-copy="ID">: copies the text of that element, and says so for a moment.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
