@@ -55,9 +55,8 @@ class ShowsForecast(_Base):
         chosen: dict[str, int | str] = {"hours": hours, "namespace": namespace}
         context = {
             **self.admin_site.each_context(request),
-            "opts": self.opts,
             "title": _("Forecast"),
-            "original": _("Forecast"),
+            "content_title": _("Forecast"),
             "hours": hours,
             "choices": [
                 {

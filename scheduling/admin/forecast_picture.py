@@ -155,7 +155,9 @@ def _legend(scale: Scale) -> list[dict[str, Any]]:
 
 def _chart(found: Forecast) -> dict[str, Any]:
     """Return the chart of busy slots, by bucket, in units of which _HEIGHT is the whole height."""
-    wanted = [work / found.frame.bucket_secs for work in found.load.work]
+    # Work that waited from before comes on top of what arrives.
+    work_and_busy = zip(found.load.work, found.occupancy, strict=True)
+    wanted = [max(work / found.frame.bucket_secs, busy.running) for work, busy in work_and_busy]
     top = max(found.slots * 1.2, min(max(wanted, default=0.0), found.slots * 3.0), 1.0)
     bars = []
     for number, occupancy in enumerate(found.occupancy):

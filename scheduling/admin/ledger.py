@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from scheduling.admin import words
+from scheduling.admin.backfill_form import backfill_url
 from scheduling.admin.permissions import may
 from scheduling.admin.reasons import reason_words
 from scheduling.clock import database_now
@@ -108,6 +109,7 @@ class ShowsLedger(_Base):
             "next_url": f"{url}?{urlencode({**span, 'after': last.isoformat()})}"
             if found.has_more and last
             else "",
+            "backfill_url": _with_span(backfill_url(request, schedule), span),
             "csv_url": f"{url}csv/?{urlencode(span)}",
         }
         return TemplateResponse(request, "admin/scheduling/schedule/ledger.html", context)
@@ -163,6 +165,10 @@ def _instant(text: str) -> datetime | None:
 def _local(instant: datetime) -> str:
     """Return an instant as a field for dates and times takes it."""
     return f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M}"
+
+
+def _with_span(url: str, span: Mapping[str, str]) -> str:
+    return f"{url}?{urlencode(span)}" if url else ""
 
 
 def _link(url: str, begin: datetime, end: datetime) -> str:

@@ -115,6 +115,16 @@ def test_the_form_begins_with_yesterday_or_with_the_range_of_the_link(browser):
     assert form["range_to"].value() == f"{yesterday}T23:59:59"
 
 
+def test_the_ledger_leads_to_a_backfill_of_the_range_that_it_shows():
+    schedule = daily()
+    shown = {"from": "2026-02-01T00:00", "to": "2026-02-03T00:00"}
+    context = browser_with(("operator", "ours")).get(page(schedule, "ledger"), shown).context
+    form = client_of(superuser=True).get(context["backfill_url"]).context["form"]
+    assert form["range_from"].value() == "2026-02-01T00:00:00"
+    assert form["range_to"].value() == "2026-02-03T00:00:00"
+    assert browser_with(("viewer", "ours")).get(page(schedule, "ledger")).context["backfill_url"] == ""
+
+
 def test_a_preview_says_how_many_instants_there_are_and_which(browser):
     dates = [{"date": "2026-02-03"}]
     calendar = create_calendar(name="office", namespace="ours", dates=dates)
