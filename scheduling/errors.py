@@ -44,6 +44,12 @@ class JobDisabled(SchedulingError):
     code = "invalid_state"
 
 
+class JobArchived(SchedulingError):
+    """Cannot run this job: the current state is archived; allowed from enabled, disabled."""
+
+    code = "invalid_state"
+
+
 class JobAtLimit(SchedulingError):
     """Cannot begin another attempt: the current state of its job is at its limit; allowed from below it."""
 

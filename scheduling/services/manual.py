@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from access import audit
 from access.actors import SYSTEM, Actor
 from scheduling import hints
 from scheduling.environment import environment_problem
-from scheduling.errors import InvalidField, InvalidState, JobDisabled
+from scheduling.errors import InvalidField, InvalidState, JobArchived, JobDisabled
 from scheduling.models import Job, Task
 from scheduling.services import by_hand, definitions, lifecycle
 from scheduling.states import TASK_RETRYABLE, TASK_TERMINAL, TaskStatus
@@ -21,6 +21,10 @@ from scheduling.task_config import load_task_config
 
 CANCELLABLE = tuple(status for status in TaskStatus if status not in TASK_TERMINAL)
 _AUDITED: Final = ("job_id", "status", "priority", "scheduled_at", "parameters", "environment", "config")
+
+# Many may hold it at once, and whoever archives the job waits for them all. The key alone, which a new task
+# locks, does not keep it from being archived.
+_HOLD_JOB: Final = "SELECT FROM scheduling_job WHERE id = %s AND archived_at IS NULL FOR SHARE"
 
 
 def trigger_job(
@@ -39,7 +43,7 @@ def trigger_job(
     """Create one task of `job`, due now or at `scheduled_at`, and return it.
 
     `config` holds what differs from the job's. Raises JobDisabled for a disabled job unless `force`,
-    InvalidField for bad values.
+    JobArchived for one that was archived meanwhile, InvalidField for bad values.
     """
     if not job.enabled and not force:
         raise JobDisabled
@@ -47,6 +51,7 @@ def trigger_job(
     changes = {**(config or {}), **({} if max_retries is None else {"max_retries": max_retries})}
     task_config = definitions.task_config_for(job=job, changes=changes)
     with transaction.atomic():
+        _hold_job(job.pk)
         task = Task.objects.create(
             job=job,
             namespace=job.namespace,
@@ -129,15 +134,28 @@ def cancel(*, task_id: int, now: datetime, by: Actor = SYSTEM) -> Task:
 
 
 def retry(*, task_id: int, now: datetime, by: Actor = SYSTEM) -> Task:
-    """Start a failed or cancelled task anew and return it; raise InvalidState, Task.DoesNotExist."""
+    """Start a failed or cancelled task anew and return it.
+
+    Raises InvalidState, JobArchived, Task.DoesNotExist.
+    """
     with transaction.atomic():
         task = Task.objects.select_for_update().get(pk=task_id)
+        if task.status in TASK_RETRYABLE:
+            _hold_job(task.job_id)
         if not lifecycle.retry_task(task_id=task_id, now=now, by=by.name):
             raise InvalidState(action="retry this task", current=task.status, allowed=TASK_RETRYABLE)
         retried = Task.objects.get(pk=task_id)
         before, after = {"status": task.status}, {"status": retried.status}
         _record(retried, "task.retry", by=by, before=before, after=after)
         return retried
+
+
+def _hold_job(job_id: int) -> None:
+    """Keep a job from being archived until the transaction ends; raise JobArchived where it is already."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLD_JOB, [job_id])
+        if not cursor.rowcount:
+            raise JobArchived
 
 
 def _described(task: Task) -> dict[str, Any]:

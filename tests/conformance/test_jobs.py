@@ -178,6 +178,9 @@ def test_deleting_a_job_withdraws_what_waits_and_frees_its_name(api: Client) -> 
     task = api.create(f"/jobs/{job['id']}/trigger", {"scheduled_at": FAR})
     api.delete(f"/jobs/{job['id']}")
     assert api.get(f"/tasks/{task['id']}")["status"] == "cancelled"
+    code, detail = api.why(409, "POST", f"/tasks/{task['id']}/retry", {})
+    assert code == "invalid_state"
+    assert "archived" in detail
     assert api.create("/jobs", {"name": job["name"], "config": config()})["id"] != job["id"]
 
 

@@ -72,5 +72,5 @@ def test_a_task_is_created_by_its_jobs_look_up_its_row_and_the_audit_entry(
     program, django_assert_num_queries
 ):
     job = factories.job()
-    with django_assert_num_queries(1 + 2 + 4):  # the token; begin and end; job, clock, task, entry
+    with django_assert_num_queries(1 + 2 + 5):  # the token; begin and end; job twice, clock, task, entry
         assert program.post("/api/v1/tasks", {"job_id": job.pk}).status_code == 201

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection, transaction
 
 from scheduling.attempts import ReportedFact
+from scheduling.errors import JobArchived
 from scheduling.models import Schedule, Task, TaskInstance
 from scheduling.services import lifecycle, manual, planning, rescue
 from scheduling.services.claiming import claim
@@ -90,6 +91,36 @@ def test_a_job_that_is_deleted_while_its_schedule_is_planned_waits_and_is_delete
         plan()
     archiving.result(LIMIT_SECS)
     assert not Schedule.objects.present().exists()
+    assert set(Task.objects.values_list("status", flat=True)) == {"cancelled"}
+
+
+@pytest.mark.parametrize("deed", ["trigger", "retry"])
+def test_nothing_that_is_asked_for_while_a_job_is_deleted_runs_later(deed):
+    job = factories.job()
+    task = manual.cancel(task_id=factories.task(job=job).pk, now=NOW)
+    deeds = {
+        "trigger": lambda: manual.trigger_job(job=job, now=NOW),
+        "retry": lambda: manual.retry(task_id=task.pk, now=NOW),
+    }
+    with transaction.atomic():
+        archive_job(job_id=job.pk, now=NOW)
+        running = start_until_it_waits(deeds[deed])
+    with pytest.raises(JobArchived):
+        running.result(LIMIT_SECS)
+    assert set(Task.objects.values_list("status", flat=True)) == {"cancelled"}
+
+
+@pytest.mark.parametrize("deed", ["trigger", "retry"])
+def test_deleting_a_job_withdraws_what_somebody_is_asking_for(deed):
+    job = factories.job()
+    task = manual.cancel(task_id=factories.task(job=job).pk, now=NOW)
+    with transaction.atomic():
+        if deed == "trigger":
+            manual.trigger_job(job=job, now=NOW)
+        else:
+            manual.retry(task_id=task.pk, now=NOW)
+        archiving = start_until_it_waits(lambda: archive_job(job_id=job.pk, now=NOW))
+    archiving.result(LIMIT_SECS)
     assert set(Task.objects.values_list("status", flat=True)) == {"cancelled"}
 
 
