@@ -2,12 +2,14 @@
 
 import os
 
+import django
 from channels.routing import ProtocolTypeRouter
-from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hetuflow.settings")
-django_application = get_asgi_application()
+django.setup(set_prefix=False)
 
-from gateway.routing import websocket_router  # noqa: E402 (needs Django to be set up)
+# These need Django to be set up.
+from gateway.routing import websocket_router  # noqa: E402
+from hetuflow.asgi_requests import Application  # noqa: E402
 
-application = ProtocolTypeRouter({"http": django_application, "websocket": websocket_router})
+application = ProtocolTypeRouter({"http": Application(), "websocket": websocket_router})

@@ -59,3 +59,24 @@ def test_a_body_that_is_stored_is_judged_by_the_view(port, content_type, status)
         answer = connection.getresponse()
         assert answer.status == status
         assert set(json.loads(answer.read())) == {"type", "errors"}
+
+
+@pytest.mark.parametrize(
+    ("chunks", "status", "detail"),
+    [
+        ([b'{"token": "t", ', b'"colour": 1}'], 400, "Unknown field."),
+        ([b'{"token": "t"}'], 401, "token"),
+        ([], 400, "required"),
+        ([b" " * MIB] * 3, 413, "too large"),
+    ],
+)
+def test_a_body_in_chunks_is_read_like_any_other(port, chunks, status, detail):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_SECS)
+    with contextlib.closing(connection):
+        headers = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
+        connection.request(
+            "POST", "/api/v1/agents/enroll", body=iter(chunks), headers=headers, encode_chunked=True
+        )
+        answer = connection.getresponse()
+        assert answer.status == status
+        assert detail in answer.read().decode()
