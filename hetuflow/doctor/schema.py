@@ -49,6 +49,7 @@ SELECT tgname, tgenabled::text FROM pg_trigger WHERE NOT tgisinternal AND pg_tab
 class _Found:
     """What the catalogue of the database says."""
 
+    tables: set[str] = field(default_factory=set)
     checks: set[str] = field(default_factory=set)
     checked_columns: set[tuple[str, str]] = field(default_factory=set)
     foreign_keys: set[tuple[str, str]] = field(default_factory=set)
@@ -83,7 +84,8 @@ def look_at_constraints(now: datetime) -> Iterator[Line]:
     found = _catalogue()
     expected = 0
     missing: dict[str, str] = {}
-    for model in _models():
+    # What lacks whole tables is said of the migrations.
+    for model in (model for model in _models() if model._meta.db_table in found.tables):
         for name, is_there, statement in _constraints_of(model, found):
             expected += 1
             if not is_there:
@@ -103,7 +105,8 @@ def look_at_constraints(now: datetime) -> Iterator[Line]:
 def look_at_indexes(now: datetime) -> Iterator[Line]:
     """Look for indexes that are missing, or invalid because making them was broken off."""
     found = _catalogue()
-    expected = [(model, index) for model in _models() for index in model._meta.indexes]
+    models = [model for model in _models() if model._meta.db_table in found.tables]
+    expected = [(model, index) for model in models for index in model._meta.indexes]
     missing = [(model, index) for model, index in expected if index.name not in found.indexes]
     for model, index in missing:
         statement = _sql(partial(index.create_sql, model))
@@ -176,6 +179,7 @@ def _constraints_of(model: type[Model], found: _Found) -> Iterator[tuple[str, bo
 def _catalogue() -> _Found:
     found = _Found()
     tables = {model._meta.db_table for model in _models()}
+    found.tables = tables & set(connection.introspection.table_names())
     with connection.cursor() as cursor:
         cursor.execute(_CONSTRAINTS)
         constraints = [row for row in cursor.fetchall() if row[3] in tables]

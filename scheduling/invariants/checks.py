@@ -2,8 +2,7 @@
 
 Each check finds rows that must not be there. All of them only read, and each sees one snapshot. `recent`
 bounds how many rows the checks of history look at, newest first; the others follow partial indexes and cost
-as much as there is under way. So they may be asked of tens of millions of tasks, and with None of all there
-are.
+as much as there is under way. So they may be asked of ten million tasks, and with None of all there are.
 """
 
 import contextlib

@@ -10,15 +10,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.conf import settings
 from django.db import connection
 from django.utils.dateparse import parse_datetime
 
 from access.models import AuditEntry
+from scheduling.clock import database_now
 from scheduling.invariants.checks import Check, Finding, finding
 from scheduling.kinds import IntervalMode, ScheduleKind, ScheduleStatus
 from scheduling.models import Schedule, ZoneData
 from scheduling.recurrence import Recurrence, instants_between, next_after
 from scheduling.services.next_runs import recurrence_of
+from scheduling.services.retention import kept_since
 from scheduling.services.zone_data import zone_digest
 
 SCHEDULES: Final = 200
@@ -188,7 +191,7 @@ def _note_differences(
 
 
 def _forgive_deletions(comparison: Comparison, schedules: Sequence[Schedule]) -> None:
-    """Leave out what people deleted, as the audit log says."""
+    """Leave out what people deleted, as the audit log says, and what was kept long enough."""
     if not comparison.missing:
         return
     entries = AuditEntry.objects.filter(action="task.delete").order_by("-id")
@@ -197,9 +200,15 @@ def _forgive_deletions(comparison: Comparison, schedules: Sequence[Schedule]) ->
         for before in entries.values_list("before", flat=True)[:_DELETIONS]
         if before is not None
     }
+    kept = kept_since({schedule.job_id for schedule in schedules}, now=database_now())
+    horizon = timedelta(seconds=settings.HETUFLOW_PLANNING_HORIZON_SECS)
     job_of = {schedule.pk: schedule.job_id for schedule in schedules}
     for pk, instants in list(comparison.missing.items()):
-        left = [instant for instant in instants if (job_of[pk], _in_ms(instant)) not in deleted]
+        job_id = job_of[pk]
+        left = [instant for instant in instants if (job_id, _in_ms(instant)) not in deleted]
+        if job_id in kept:
+            # A task is created so long before its instant at most.
+            left = [instant for instant in left if instant > kept[job_id] + horizon]
         comparison.missing[pk] = left
         if not left:
             del comparison.missing[pk]

@@ -6,7 +6,7 @@ Planning's cursors lie behind everything that is deleted, so nothing of it is pl
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -33,6 +33,15 @@ LEFT JOIN scheduling_retentionrule own ON own.job_id = j.id
 LEFT JOIN scheduling_retentionrule ns ON ns.namespace = j.namespace AND ns.job_id IS NULL
 LEFT JOIN scheduling_retentionrule every ON every.namespace = '*' AND every.job_id IS NULL
 WHERE j.id > %(after)s ORDER BY j.id LIMIT %(limit)s
+"""
+# With the oldest of the last that are kept.
+_OLDEST_KEPT: Final = f"""
+SELECT rule.job_id, rule.days, (
+    SELECT min(latest.created_at) FROM (
+        SELECT t.created_at FROM scheduling_task t
+        WHERE t.job_id = rule.job_id AND t.status IN ('completed', 'failed', 'cancelled')
+        ORDER BY t.id DESC LIMIT rule.keep_last) latest)
+FROM ({_JOBS.split("WHERE j.id")[0]} WHERE j.id = ANY(%(ids)s::bigint[])) AS rule(job_id, days, keep_last)
 """
 _TOO_OLD: Final = """
 SELECT oldest.id
@@ -96,6 +105,23 @@ class Retention:
             self.after_job = jobs[-1][0]
             if time.monotonic() > give_up_at:
                 return deleted
+
+
+def kept_since(job_ids: Collection[int], *, now: datetime) -> dict[int, datetime]:
+    """Return for each of these jobs whose tasks are deleted some day: what was created later is there.
+
+    Holds for the rules as they are now.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_OLDEST_KEPT, {"ids": list(job_ids), "keep_days": settings.HETUFLOW_KEEP_DAYS})
+        rows = cursor.fetchall()
+    kept: dict[int, datetime] = {}
+    for job_id, days, oldest in rows:
+        bounds = [now - timedelta(days=days)] if days else []
+        bounds += [oldest] if oldest is not None else []
+        if bounds:
+            kept[job_id] = max(bounds)
+    return kept
 
 
 def _next_jobs(after: int) -> list[tuple[int, int, int]]:

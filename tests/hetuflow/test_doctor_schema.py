@@ -116,5 +116,7 @@ def test_tables_of_another_version_are_named():
         )
     line = the_line("schema")
     assert (line.level, line.remedy) == (Level.ERROR, "run manage.py migrate")
+    execute("DROP TABLE scheduling_retentionrule")
+    assert [line.name for line in not_fine("schema")] == ["migrations"]
     execute("ALTER TABLE gateway_server DROP COLUMN clock_ahead_ms")
     assert "run manage.py migrate" in {line.remedy for line in not_fine("clocks")}

@@ -5,14 +5,16 @@ from datetime import timedelta
 import psycopg
 import pytest
 from django.db import InternalError, OperationalError, connection
+from django.db.models import F
 
 from scheduling.clock import database_now
 from scheduling.invariants import history, instants, progress
 from scheduling.invariants.checks import Check, find, finding, reading
-from scheduling.models import Alert, Schedule, Task
+from scheduling.models import Alert, RetentionRule, Schedule, Task
 from scheduling.services import lifecycle, manual, planning
 from scheduling.services.calendars import freeze
 from scheduling.services.definitions import update_job, update_schedule
+from scheduling.services.retention import Retention
 from tests import broken, factories
 from tests.processes import database_url
 
@@ -124,6 +126,26 @@ def test_tasks_that_people_deleted_are_not_missed():
     assert differences() == ({}, {}, {})
     lost.delete()
     assert differences() == ({schedule.pk: [lost.scheduled_at]}, {}, {})
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("rule", [{"keep_last": 5}, {"keep_days": 1}])
+def test_what_was_kept_as_long_as_it_was_to_be_is_not_missed(rule):
+    now = database_now()
+    schedule = factories.schedule(now=now - 31 * HOUR, kind="interval", interval_secs=3600)
+    for back in range(30, -1, -1):
+        plan(now - back * HOUR)
+    RetentionRule.objects.create(namespace="default", **rule)
+    schedule.tasks.update(status="cancelled", completed_at=F("scheduled_at"))
+    ended = schedule.tasks.filter(status="cancelled")
+    before = ended.count()
+    assert Retention().run_once(now=now) > 0
+    assert differences(window=None) == ({}, {}, {})
+    # The latest is kept by either rule.
+    lost = ended.order_by("-scheduled_at")[0]
+    lost.delete()
+    assert ended.count() < before
+    assert differences(window=None) == ({schedule.pk: [lost.scheduled_at]}, {}, {})
 
 
 @pytest.mark.django_db
