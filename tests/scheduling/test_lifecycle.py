@@ -1,3 +1,5 @@
+import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -167,3 +169,21 @@ def test_output_is_stored_in_order_whatever_order_and_how_often_it_arrives():
     assert read_output(instance=instance, stream="stdout") == b"hello \x00world"
     assert read_output(instance=instance, stream="stdout", offset=5, limit=4) == b" \x00wo"
     assert read_output(instance=instance, stream="stderr") == b""
+
+
+@pytest.mark.parametrize("changed", ["agent_id", "token"])
+@pytest.mark.parametrize(
+    "say",
+    [
+        lambda key: lifecycle.accept_attempts([key], now=NOW),
+        lambda key: lifecycle.decline_attempts([(key, "full")], now=NOW),
+        lambda key: lifecycle.renew_leases([key], now=NOW, lease_secs=3600),
+    ],
+    ids=["accept", "decline", "renew"],
+)
+def test_whatever_is_said_of_an_attempt_counts_from_its_own_agent_with_its_token_alone(say, changed):
+    key = begin(factories.task())
+    other = {"agent_id": uuid.uuid4(), "token": key.token + 1}[changed]
+    before = TaskInstance.objects.values().get(), Task.objects.values().get()
+    say(replace(key, **{changed: other}))
+    assert (TaskInstance.objects.values().get(), Task.objects.values().get()) == before
