@@ -28,8 +28,9 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = _copy_to(Path(folder) / "code")
         killers = sorted({killer for each in chosen for killer in each.killers})
-        if _run(copy, killers) != PASSED:
-            _say("the tests fail without any mistake")
+        code, said = _run(copy, killers)
+        if code != PASSED:
+            _say(f"the tests fail without any mistake:\n{said}")
             return 1
         survivors = [each for each in chosen if not _is_killed(each, copy)]
     _say(f"{len(chosen) - len(survivors)} of {len(chosen)} mistakes were noticed")
@@ -52,7 +53,8 @@ def _is_killed(mutant: Mutant, copy: Path) -> bool:
     path.write_text(mutated(sound, mutant))
     begin = time.monotonic()
     try:
-        code = next((code for killer in mutant.killers if (code := _run(copy, [killer])) != PASSED), PASSED)
+        codes = (_run(copy, [killer])[0] for killer in mutant.killers)
+        code = next((code for code in codes if code != PASSED), PASSED)
     finally:
         path.write_text(sound)
     words = {FAILED: "noticed", PASSED: "SURVIVED"}.get(code, f"ERROR {code}")
@@ -72,12 +74,14 @@ def mutated(sound: str, mutant: Mutant) -> str:
     return sound.replace(mutant.old, mutant.new)
 
 
-def _run(copy: Path, killers: Sequence[str]) -> int:
+def _run(copy: Path, killers: Sequence[str]) -> tuple[int, str]:
+    """Return how the tests ended, and the end of what they said."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *killers]
     try:
-        return subprocess.run(command, cwd=copy, capture_output=True, timeout=LIMIT_SECS).returncode
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=LIMIT_SECS)
     except subprocess.TimeoutExpired:
-        return FAILED
+        return FAILED, f"no end after {LIMIT_SECS} s"
+    return done.returncode, done.stdout[-4000:]
 
 
 if __name__ == "__main__":
