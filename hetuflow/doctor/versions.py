@@ -2,13 +2,13 @@
 
 import importlib.metadata
 import platform
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
 from django.conf import settings
+from packaging.requirements import Requirement
 
 from agents.models import Agent
 from agents.protocol.version import PROTOCOL_VERSION
@@ -17,7 +17,6 @@ from hetuflow.doctor.report import Line, error, ok, warning
 from scheduling.services.rescue import SERVER_DEAD_AFTER_SECS
 
 NAMED: Final = 5
-_PIN: Final = re.compile(r"([\w.-]+)(?:\[[\w,.-]+\])?==([\w.!+]+)")
 
 
 def look_at_servers(now: datetime) -> Iterator[Line]:
@@ -61,18 +60,16 @@ def look_at_packages(now: datetime) -> Iterator[Line]:
     """Hold the installed packages against those that this version was tested with."""
     missing, others = [], []
     number = 0
-    for page in ("requirements.txt", "requirements-agent.txt"):
-        path = settings.BASE_DIR / page
-        lines = path.read_text().splitlines() if path.exists() else []
-        for name, wanted in (match.groups() for line in lines if (match := _PIN.match(line))):
-            number += 1
-            try:
-                installed = importlib.metadata.version(name)
-            except importlib.metadata.PackageNotFoundError:
-                missing.append(name)
-                continue
-            if installed != wanted:
-                others.append(f"{name} {installed} instead of {wanted}")
+    for requirement in _requirements():
+        number += 1
+        try:
+            installed = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(requirement.name)
+            continue
+        wanted = str(requirement.specifier).removeprefix("==")
+        if not requirement.specifier.contains(installed, prereleases=True):
+            others.append(f"{requirement.name} {installed} instead of {wanted}")
     remedy = "pip install -r requirements.txt, in the environment of this command"
     if missing:
         yield error("packages", f"missing: {', '.join(missing)}", remedy, missing)
@@ -82,6 +79,19 @@ def look_at_packages(now: datetime) -> Iterator[Line]:
         yield ok(
             "packages", f"{number} as this version was tested with, on Python {platform.python_version()}"
         )
+
+
+def _requirements() -> Iterator[Requirement]:
+    """Yield what the pages of requirements ask for on this version of Python."""
+    for page in ("requirements.txt", "requirements-agent.txt"):
+        path = settings.BASE_DIR / page
+        lines = path.read_text().splitlines() if path.exists() else []
+        for line in lines:
+            text = line.partition("#")[0].strip()
+            if text and not text.startswith("-"):
+                requirement = Requirement(text)
+                if requirement.marker is None or requirement.marker.evaluate():
+                    yield requirement
 
 
 PROBES: Final[list[tuple[str, Callable[[datetime], Iterable[Line]]]]] = [

@@ -208,7 +208,10 @@ def test_other_versions_are_told():
 
 
 def test_packages_of_other_versions_and_missing_ones_are_told(tmp_path, settings):
-    (tmp_path / "requirements.txt").write_text("Django==0.1  # old\nno-such-package==1\npytest[x]==0\n")
+    (tmp_path / "requirements.txt").write_text(
+        "-r others.txt\nDjango==0.1  # old\nno-such-package==1\npytest[x]==0\n"
+        'pytest==1; python_version < "3"\n'
+    )
     settings.BASE_DIR = tmp_path
     missing, other = examination.versions.look_at_packages(database_now)
     assert (missing.level, list(missing.ids)) == (Level.ERROR, ["no-such-package"])
