@@ -131,10 +131,11 @@ class BackfillAdmin(ReadOnlyAdmin):
     def number(self, backfill: Backfill) -> SafeString:
         zone = backfill.schedule.timezone
         return format_html(
-            '<span class="hf-name">#{}</span><span class="hf-sub hf-line">{}<br>{}</span>',
+            '<span class="hf-name">#{}</span><span class="hf-sub hf-line" title="{}">{} – {}</span>',
             backfill.pk,
-            words.in_zone(backfill.range_from, zone),
-            words.in_zone(backfill.range_to, zone),
+            zone,
+            words.in_zone(backfill.range_from, zone)[:16],
+            words.in_zone(backfill.range_to, zone)[:16],
         )
 
     @admin.display(description=gettext_lazy("schedule"))

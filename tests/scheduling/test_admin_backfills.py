@@ -195,6 +195,7 @@ def test_the_list_tells_how_far_they_are(browser, django_assert_num_queries):
     end(wanted, "failed", 2)
     content = browser.get(LIST).content.decode()
     assert "3 of 5 begun" in content
+    assert "2026-02-01 00:00 – 2026-02-06 00:00" in content
     assert f"backfill__id__exact={wanted.pk}&amp;status__exact=failed" in content
     (listed,) = browser.get(LIST).context["cl"].result_list
     assert listed.failed_count == 2
