@@ -169,6 +169,30 @@ def test_a_time_is_compared_as_an_instant_whatever_its_offset(api):
     assert [one["id"] for one in answer["data"]] == [task.pk]
 
 
+@pytest.mark.parametrize(
+    ("text", "is_time"),
+    [
+        ("2026-03-02T12:00:00.000000Z", True),
+        ("2026-03-02t12:00:00z", True),
+        ("2026-03-02 12:00Z", True),
+        ("20260302T120000Z", False),
+        ("2026-W10-1T12:00:00Z", False),
+        ("2026-03-02T12:00:00", False),
+        ("2026-03-02", False),
+        ("2026-02-30T12:00:00Z", False),
+        ("2026-03-02T12:00:00+25:00", False),
+        ("٢٠٢٦-03-02T12:00:00Z", False),
+    ],
+)
+def test_a_time_is_written_as_the_standard_says(api, text, is_time):
+    task = factories.task(scheduled_at=NOW)
+    answer = api.post("/api/v1/tasks/query", {"filter": {"scheduled_at": text}})
+    if is_time:
+        assert [one["id"] for one in answer.json()["data"]] == [task.pk]
+    else:
+        assert (answer.status_code, answer.json()["errors"][0]["attr"]) == (400, "filter.scheduled_at")
+
+
 def test_null_is_a_value_that_can_be_asked_for(api):
     schedule = factories.schedule()
     for filter_ in ({"max_count": None}, {"max_count": {"is_null": True}}, {"max_count": {"ne": 3}}):
