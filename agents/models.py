@@ -21,6 +21,8 @@ class AgentStatus(models.TextChoices):
     ERROR = "error", _("error")
 
 
+MAX_LABELS: Final = 255
+MAX_LABEL_CHARS: Final = 255
 CONNECTED_STATUSES = (AgentStatus.ONLINE, AgentStatus.IDLE, AgentStatus.BUSY, AgentStatus.DRAINING)
 
 

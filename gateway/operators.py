@@ -10,14 +10,13 @@ from django.db import IntegrityError, transaction
 from access import audit
 from access.actors import SYSTEM, Actor
 from agents.errors import AgentAlreadyExists, AgentOffline
-from agents.models import CONNECTED_STATUSES, Agent
+from agents.models import CONNECTED_STATUSES, MAX_LABEL_CHARS, MAX_LABELS, Agent
 from agents.services import AUDITED
 from gateway.models import AgentCommand
 from scheduling import hints
 from scheduling.errors import InvalidField
 
 COMMAND_TIMEOUT_SECS: Final = 10.0
-_MAX_LABELS: Final = 255
 
 
 def update_agent(
@@ -99,7 +98,7 @@ def agent_problems(
     if description is not None and (len(description) > 65_536 or "\x00" in description):
         errors["description"] = "expected text of at most 65536 characters"
     if labels is not None and (
-        len(labels) > _MAX_LABELS or not all(_is_label(*pair) for pair in labels.items())
+        len(labels) > MAX_LABELS or not all(_is_label(*pair) for pair in labels.items())
     ):
         errors["labels"] = 'expected an object of short strings such as {"zone": "eu"}'
     return errors
@@ -109,7 +108,7 @@ def _is_label(name: object, value: object) -> bool:
     return (
         isinstance(name, str)
         and isinstance(value, str)
-        and 1 <= len(name) <= 255
-        and len(value) <= 255
+        and 1 <= len(name) <= MAX_LABEL_CHARS
+        and len(value) <= MAX_LABEL_CHARS
         and "\x00" not in name + value
     )

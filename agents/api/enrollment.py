@@ -18,11 +18,11 @@ from access.callers import address_of
 from access.throttling import Rate
 from agents import enrollment
 from agents.api import token_examples
-from agents.api.serializers import CreatedAgentSerializer
+from agents.api.serializers import AgentLabelsField, CreatedAgentSerializer
 from agents.clock import database_now
 from agents.errors import TokenRefused
 from agents.models import MAX_ENROLLMENT_LIFE, Agent, EnrollmentState, EnrollmentToken
-from rest.fields import IdField, NameField, StringMapField, TextField, WholeNumberField, refuse
+from rest.fields import IdField, NameField, TextField, WholeNumberField, refuse
 from rest.idempotency import idempotent
 from rest.kinds import INSTANT, INTEGER, TEXT, UUID
 from rest.querying import QueryTable
@@ -84,7 +84,7 @@ class EnrollmentTokenRequest(RequestSerializer):
     entity = EnrollmentTokenSerializer
 
     name = NameField(required=False, allow_blank=True, help_text="What the new agent is to be called.")
-    labels = StringMapField(required=False)
+    labels = AgentLabelsField(required=False)
     agent_id = IdField(
         required=False, allow_null=True, help_text="The agent that the machine is to be, with its own name."
     )

@@ -2,9 +2,10 @@
 
 from typing import Any, Final
 
+from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from agents.models import CONNECTED_STATUSES, Agent
+from agents.models import CONNECTED_STATUSES, MAX_LABEL_CHARS, MAX_LABELS, Agent
 from agents.protocol.messages import COMMAND_KINDS
 from rest.fields import FlagField, IdField, NameField, NumberField, ObjectField, StringMapField, TextField
 from rest.fields import WholeNumberField as Whole
@@ -79,13 +80,31 @@ class AgentCapabilitiesRequest(RequestSerializer):
     metadata = ObjectField(required=False)
 
 
+class AgentLabelsField(StringMapField):
+    """Labels of an agent, not too many and none too long."""
+
+    schema = {
+        "type": "object",
+        "maxProperties": MAX_LABELS,
+        "propertyNames": {"minLength": 1, "maxLength": MAX_LABEL_CHARS},
+        "additionalProperties": {"type": "string", "maxLength": MAX_LABEL_CHARS},
+    }
+    default_error_messages = {"large": _("expected at most {limit} labels, of at most {limit} characters")}
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        value = super().to_internal_value(data)
+        if len(value) > MAX_LABELS or any(len(text) > MAX_LABEL_CHARS for text in value.values()):
+            self.fail("large", limit=MAX_LABELS)
+        return value
+
+
 class AgentUpdateRequest(RequestSerializer):
     entity = AgentSerializer
 
     name = NameField()
     description = TextField(required=False, allow_blank=True)
     address = TextField(required=False, allow_blank=True, max_length=255)
-    labels = StringMapField(required=False)
+    labels = AgentLabelsField(required=False)
     capabilities = AgentCapabilitiesRequest(required=False)
     enabled = FlagField(required=False)
 

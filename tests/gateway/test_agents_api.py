@@ -97,6 +97,8 @@ def test_an_id_or_name_that_is_taken_is_a_409(api):
         ({"name": "x", "id": "7"}, "id"),
         ({"name": "x", "labels": {"env": 1}}, "labels"),
         ({"name": "x", "labels": ["env"]}, "labels"),
+        ({"name": "x", "labels": {"env": "x" * 256}}, "labels"),
+        ({"name": "x", "labels": {str(number): "" for number in range(256)}}, "labels"),
         ({"name": "x", "capabilities": {"commands": ["perl"]}}, "capabilities.commands.0"),
         ({"name": "x", "capabilities": {"max_concurrent_tasks": 0}}, "capabilities.max_concurrent_tasks"),
         ({"name": "x", "capabilities": []}, "capabilities"),
