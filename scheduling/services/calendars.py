@@ -90,9 +90,11 @@ def freeze(
     if until is not None and until <= now:
         raise InvalidField({"until": "expected a time in the future"})
     with transaction.atomic():
-        earlier = Freeze.objects.select_for_update().filter(namespace=namespace).first()
-        before = None if earlier is None else audit.snapshot(earlier, _AUDITED_OF_FREEZE)
-        frozen = earlier or Freeze(namespace=namespace, since=now, created_by=by.name)
+        # Somebody else may freeze it at the same moment; then this is the second time.
+        frozen, is_new = Freeze.objects.select_for_update().get_or_create(
+            namespace=namespace, defaults={"since": now, "created_by": by.name}
+        )
+        before = None if is_new else audit.snapshot(frozen, _AUDITED_OF_FREEZE)
         if frozen.until is not None and frozen.until <= now:
             frozen.since = now
         frozen.until, frozen.reason = until, reason

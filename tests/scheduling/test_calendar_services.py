@@ -1,6 +1,7 @@
 """Calendars and freezes are created, changed and deleted; bad ones are refused by field."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -10,6 +11,7 @@ from scheduling.models import Calendar, Freeze
 from scheduling.services import calendars
 from tests import factories
 from tests.factories import ANN, NOW
+from tests.races import at_once
 
 pytestmark = pytest.mark.django_db
 ICS = """BEGIN:VCALENDAR
@@ -132,6 +134,15 @@ def test_a_freeze_is_lengthened_and_lifted():
     assert not Freeze.objects.exists()
     actions = [entry.action for entry in AuditEntry.objects.order_by("pk")]
     assert actions == ["namespace.freeze", "namespace.freeze", "namespace.thaw"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_namespace_that_many_freeze_at_once_is_frozen_once():
+    reasons = ["release", "audit", "move"]
+    at_once(*(partial(calendars.freeze, namespace="default", now=NOW, reason=reason) for reason in reasons))
+    assert Freeze.objects.get().reason in reasons
+    entries = AuditEntry.objects.filter(action="namespace.freeze")
+    assert sorted(entry.before is None for entry in entries) == [False, False, True]
 
 
 def test_a_freeze_that_has_ended_begins_anew():
