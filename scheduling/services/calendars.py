@@ -10,6 +10,7 @@ from django.db.models import ProtectedError
 
 from access import audit
 from access.actors import SYSTEM, Actor
+from access.roles import EVERYWHERE
 from scheduling.calendar_fields import BadEntry, calendar_problems, days_of_ics
 from scheduling.calendars import Blackout, CalendarRules, DaysOff, Window
 from scheduling.errors import AlreadyExists, InUse, InvalidField
@@ -27,6 +28,7 @@ _FIELDS: Final = (
     "blackouts",
 )
 _AUDITED_OF_FREEZE: Final = ("since", "until", "reason")
+_NO_NAMESPACE: Final = f"{EVERYWHERE} means every namespace"
 
 
 def create_calendar(*, by: Actor = SYSTEM, **fields: Any) -> Calendar:
@@ -87,8 +89,13 @@ def freeze(
 
     Raises InvalidField.
     """
+    errors = {}
+    if namespace == EVERYWHERE:
+        errors["namespace"] = _NO_NAMESPACE
     if until is not None and until <= now:
-        raise InvalidField({"until": "expected a time in the future"})
+        errors["until"] = "expected a time in the future"
+    if errors:
+        raise InvalidField(errors)
     with transaction.atomic():
         # Somebody else may freeze it at the same moment; then this is the second time.
         frozen, is_new = Freeze.objects.select_for_update().get_or_create(
@@ -125,6 +132,8 @@ def check_calendar(calendar: Calendar) -> None:
     Writes nothing.
     """
     errors = calendar_problems(audit.snapshot(calendar, _FIELDS))
+    if calendar.namespace == EVERYWHERE:
+        errors["namespace"] = _NO_NAMESPACE
     if "blackouts" not in errors:
         calendar.blackouts = [
             {**each, **{name: _in_utc(each[name]) for name in ("from", "to")}} for each in calendar.blackouts

@@ -151,6 +151,16 @@ def test_a_freeze_that_has_ended_begins_anew():
     assert calendars.freeze(namespace="default", now=later).since == later
 
 
+def test_what_means_every_namespace_is_none_to_freeze_or_to_have_a_calendar():
+    with pytest.raises(InvalidField) as of_freeze:
+        calendars.freeze(namespace="*", now=NOW, until=NOW)
+    with pytest.raises(InvalidField) as of_calendar:
+        calendars.create_calendar(namespace="*", name="holidays")
+    assert list(of_freeze.value.errors) == ["namespace", "until"]
+    assert list(of_calendar.value.errors) == ["namespace"]
+    assert not Freeze.objects.exists()
+
+
 def test_a_freeze_does_not_end_in_the_past():
     with pytest.raises(InvalidField):
         calendars.freeze(namespace="default", now=NOW, until=NOW)
