@@ -110,6 +110,7 @@ UNFOLD: dict[str, Any] = {
                     },
                     _entry(_("Calendars"), "calendar_month", "scheduling.calendar"),
                     _entry(_("Freezes"), "ac_unit", "scheduling.freeze"),
+                    _entry(_("Retention rules"), "auto_delete", "scheduling.retentionrule"),
                 ],
             },
             {

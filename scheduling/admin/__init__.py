@@ -1,5 +1,25 @@
 """The admin pages of jobs, schedules, tasks and attempts; importing this registers them."""
 
-from scheduling.admin import alerts, backfills, calendars, freezes, instances, jobs, schedules, tasks
+from scheduling.admin import (
+    alerts,
+    backfills,
+    calendars,
+    freezes,
+    instances,
+    jobs,
+    retention,
+    schedules,
+    tasks,
+)
 
-__all__ = ["alerts", "backfills", "calendars", "freezes", "instances", "jobs", "schedules", "tasks"]
+__all__ = [
+    "alerts",
+    "backfills",
+    "calendars",
+    "freezes",
+    "instances",
+    "jobs",
+    "retention",
+    "schedules",
+    "tasks",
+]

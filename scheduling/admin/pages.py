@@ -261,7 +261,7 @@ class ServiceForm(ModelForm):
             for name, message in self.refusal.errors.items():
                 self.add_error(self._field_for(name), message)
         elif isinstance(self.refusal, AlreadyExists | AgentError | NameTaken):
-            self.add_error("name", str(self.refusal))
+            self.add_error("name" if "name" in self.fields else None, str(self.refusal))
         elif self.refusal is not None:
             self.add_error(None, str(self.refusal))
         return cleaned

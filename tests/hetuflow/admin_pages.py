@@ -7,12 +7,23 @@ from django.utils import timezone
 
 from access.models import AuditEntry
 from gateway.models import AgentLog
-from scheduling.models import Alert, Backfill, Calendar, Freeze, Job, Schedule, Task, TaskInstance
+from scheduling.models import (
+    Alert,
+    Backfill,
+    Calendar,
+    Freeze,
+    Job,
+    RetentionRule,
+    Schedule,
+    Task,
+    TaskInstance,
+)
 from scheduling.services.backfills import create_backfill
 from scheduling.services.calendars import create_calendar, freeze
 from scheduling.services.claiming import claim
 from scheduling.services.lifecycle import AttemptKey
 from scheduling.services.output import Chunk, store_output
+from scheduling.services.retention_rules import create_rule
 from tests import factories
 
 JOBS = reverse("admin:scheduling_job_changelist")
@@ -57,6 +68,7 @@ def fill(namespace):
         TaskInstance: attempt,
         Calendar: calendar,
         Freeze: frozen,
+        RetentionRule: create_rule(namespace=namespace, keep_days=30),
         Alert: alert,
         Backfill: backfill,
         AuditEntry: AuditEntry.objects.filter(namespace=namespace).first(),

@@ -16,9 +16,10 @@ from access.models import AuditEntry
 from agents.enrollment import create_enrollment_token
 from agents.models import Agent
 from agents.tokens import issue_token
-from scheduling.models import Alert, Backfill, Calendar, Freeze, Task
+from scheduling.models import Alert, Backfill, Calendar, Freeze, RetentionRule, Task
 from scheduling.services import backfills
 from scheduling.services.calendars import create_calendar, freeze
+from scheduling.services.retention_rules import create_rule
 from tests import factories
 from tests.admin_client import client_of, form_values
 
@@ -106,6 +107,10 @@ def calendar() -> Calendar:
 
 def frozen() -> Freeze:
     return freeze(namespace="ours", now=timezone.now(), reason="release")
+
+
+def rule() -> RetentionRule:
+    return create_rule(namespace="ours", keep_days=30)
 
 
 def alert() -> Alert:
@@ -292,6 +297,22 @@ DOORS: dict[str, tuple[Callable[[], Callable[[Any], Any]], str]] = {
     "scheduling.calendar action delete_selected": (
         lambda: acts("scheduling.calendar", "delete_selected", calendar()),
         "calendar.delete",
+    ),
+    "scheduling.retentionrule add": (
+        lambda: saves(url_of("scheduling.retentionrule", "add"), namespace="ours", keep_days=5),
+        "retention_rule.create",
+    ),
+    "scheduling.retentionrule change": (
+        lambda: saves(url_of("scheduling.retentionrule", "change", rule().pk), keep_days=6),
+        "retention_rule.update",
+    ),
+    "scheduling.retentionrule delete": (
+        lambda: posts(url_of("scheduling.retentionrule", "delete", rule().pk), post="yes"),
+        "retention_rule.delete",
+    ),
+    "scheduling.retentionrule action delete_selected": (
+        lambda: acts("scheduling.retentionrule", "delete_selected", rule()),
+        "retention_rule.delete",
     ),
     "scheduling.freeze add": (
         lambda: saves(url_of("scheduling.freeze", "add"), namespace="ours"),

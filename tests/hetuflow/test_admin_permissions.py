@@ -7,10 +7,19 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Field
 from django.urls import reverse
 
-from access.models import AuditEntry
 from scheduling.admin.pages import Admin
 from scheduling.admin.permissions import PermittedAdmin, SeenAutocompleteFilter, SeenDropdownFilter
-from scheduling.models import Alert, Backfill, Calendar, Freeze, Job, Schedule, Task, TaskInstance
+from scheduling.models import (
+    Alert,
+    Backfill,
+    Calendar,
+    Freeze,
+    Job,
+    RetentionRule,
+    Schedule,
+    Task,
+    TaskInstance,
+)
 from tests import factories
 from tests.admin_client import browser_with
 from tests.hetuflow.admin_pages import JOBS, fill, page
@@ -36,7 +45,10 @@ def contents():
     """Return everything that work is made of, to compare with later; of `ours` only what is about work."""
     models = (Job, Schedule, Task, TaskInstance, Alert, Backfill)
     rows = {model: list(model.objects.order_by("pk").values()) for model in models}
-    others = {model: model.objects.exclude(namespace="ours").order_by("pk") for model in (Calendar, Freeze)}
+    others = {
+        model: model.objects.exclude(namespace="ours").order_by("pk")
+        for model in (Calendar, Freeze, RetentionRule)
+    }
     return rows | {model: list(found.values()) for model, found in others.items()}
 
 
@@ -96,7 +108,7 @@ def test_no_page_at_all_tells_of_another_namespace(role):
 def test_an_object_of_another_namespace_answers_as_one_that_does_not_exist():
     hidden = fill("classified")
     browser = browser_with(("admin", "ours"))
-    for model in (Job, Schedule, Task, TaskInstance, Calendar, Freeze, Alert, Backfill, AuditEntry):
+    for model in hidden:
         response = browser.get(page(hidden[model]), follow=True)
         assert response.redirect_chain == [(reverse("admin:index"), 302)]
         assert "Perhaps it was deleted?" in response.content.decode()

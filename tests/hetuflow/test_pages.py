@@ -24,6 +24,7 @@ from scheduling.models import Alert, Calendar, Job, Schedule, Task, TaskInstance
 from scheduling.services.backfills import create_backfill
 from scheduling.services.calendars import create_calendar, freeze
 from scheduling.services.claiming import claim
+from scheduling.services.retention_rules import create_rule
 from tests import factories
 from tests.admin_client import client_of
 from tests.html import NOT_ALPINE, TEXT, adapter_rules, findings_of
@@ -61,6 +62,7 @@ def root(db):
     grant = Grant.objects.create(group=Group.objects.create(name="viewers"), role=Role.VIEWER, namespace="*")
     create_calendar(name="holidays", country="DE")
     freeze(namespace="frozen", now=now)
+    create_rule(namespace="frozen", keep_days=30)
     Alert.objects.create(
         kind="missed", namespace="default", job=schedule.job, schedule=schedule, text="one was missed"
     )
