@@ -76,6 +76,12 @@ HEALTHY: Final = {
 UNHEALTHY: Final = {
     "The database is away": {"status": "unhealthy", "database": False, "connections": 0, "timestamp": _AT}
 }
+EXPOSITION: Final = """\
+# HELP hetuflow_tasks Tasks by status.
+# TYPE hetuflow_tasks gauge
+hetuflow_tasks{status="pending"} 4.0
+hetuflow_tasks{status="running"} 2.0
+"""
 CONNECTED_AGENTS: Final = Documentation(
     entity=AGENTS.entity,
     actions={

@@ -3,7 +3,8 @@
 from typing import Any
 
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from rest_framework import serializers
@@ -231,7 +232,13 @@ class PrometheusView(APIView):
     @extend_schema(
         operation_id="prometheus",
         tags=["system"],
-        responses={(200, "text/plain"): str},
+        responses={
+            (200, "text/plain"): OpenApiResponse(
+                OpenApiTypes.STR,
+                description="The figures.",
+                examples=[OpenApiExample("Figures", value=examples.EXPOSITION, media_type="text/plain")],
+            )
+        },
     )
     def get(self, request: Request) -> HttpResponse:
         """Read all figures in Prometheus' text format."""

@@ -115,6 +115,17 @@ def test_every_body_that_is_read_has_an_example():
         assert operation.body_examples() or "requestBody" not in operation.described, operation.id
 
 
+def test_every_body_that_is_answered_has_an_example():
+    without = [
+        (operation.id, status, media_type)
+        for operation in operations().values()
+        for status in map(int, operation.described["responses"])
+        for media_type, body in operation.answer(status).get("content", {}).items()
+        if not body.get("examples")
+    ]
+    assert without == []
+
+
 def test_filters_are_values_or_objects_of_operators():
     filters = SCHEMAS["TaskFilter"]["properties"]
     assert filters["status"] == {"$ref": "#/components/schemas/TaskStatusFilter"}
