@@ -48,6 +48,7 @@ class RetentionRuleAdmin(SuggestsNamespaces, ServiceAdmin):
     namespace_path = "namespace"
     namespace_permission = "scheduling.add_retentionrule"
     form = RetentionRuleForm
+    list_before_template = "admin/scheduling/retentionrule/kept.html"
     list_display = ("whose", "days", "last", "updated_by", "updated")
     list_display_links = ("whose",)
     list_select_related = ("job",)
@@ -107,7 +108,7 @@ class RetentionRuleAdmin(SuggestsNamespaces, ServiceAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         days = settings.HETUFLOW_KEEP_DAYS
         said = _("Where no rule says otherwise, ended tasks are kept for %(days)s days.") % {"days": days}
-        context = {"subtitle": said if days else _("Where no rule says otherwise, everything is kept.")}
+        context = {"kept": said if days else _("Where no rule says otherwise, everything is kept.")}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
 

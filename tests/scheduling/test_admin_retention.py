@@ -74,6 +74,7 @@ def test_the_list_says_what_holds_without_a_rule_and_costs_the_same_for_many(
     browser = client_of(superuser=True)
     with django_assert_max_num_queries(8):
         content = browser.get(LIST).content.decode()
-    assert "kept for 45 days" in content
+    said = "Where no rule says otherwise, ended tasks are kept for 45 days."
+    assert f'<p class="hf-note">{said}</p>' in content
     assert "for ever" in content
     assert "every namespace" in content
