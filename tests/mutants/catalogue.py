@@ -77,7 +77,7 @@ MUTANTS: Final = (
         "    WHEN (OLD.status",
         "CREATE TRIGGER task_terminal_is_final BEFORE UPDATE OF status ON scheduling_task FOR EACH ROW\n"
         "    WHEN (false AND OLD.status",
-        ("tests/scheduling/test_lifecycle.py",),
+        ("tests/test_constraints.py",),
     ),
     Mutant(
         "I5: a report with an old token is accepted",
