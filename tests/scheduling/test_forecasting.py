@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from scheduling import forecasting
@@ -123,6 +123,8 @@ def test_runs_of_a_job_with_one_place_wait_drop_out_or_replace(policy, begun, sk
     policy=st.sampled_from(["forbid", "queue", "replace"]),
 )
 def test_following_buckets_comes_near_to_following_instants(period, secs, limit, policy):
+    # Where a place falls free just when the next run comes, a hair decides whether every second one runs.
+    assume(policy != "forbid" or abs(secs / period - round(secs / period)) > 0.02)
     followed = every(1.0, period, FRAME)
     if followed.offsets is None:
         followed = Arrivals(followed.counts, followed.skipped, tuple(_steps(1.0, period)))
