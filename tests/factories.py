@@ -1,13 +1,13 @@
 """Objects for tests, made by the same services that make them in production."""
 
 import itertools
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from access.actors import Actor, ActorKind
 from agents.models import Agent
 from agents.services import create_agent
-from scheduling.models import Job, Schedule, Task
+from scheduling.models import Job, Schedule, Task, TaskInstance
 from scheduling.services.definitions import create_job, create_schedule
 from scheduling.services.manual import trigger_job
 
@@ -44,3 +44,18 @@ def agent(
             "metadata": {},
         },
     )
+
+
+def ran_before(job: Job, secs: float) -> None:
+    """Let a job have run before, for so long."""
+    done = task(job=job)
+    TaskInstance.objects.create(
+        task=done,
+        job=job,
+        attempt=1,
+        token=done.pk,
+        status="completed",
+        started_at=NOW,
+        completed_at=NOW + timedelta(seconds=secs),
+    )
+    Task.objects.filter(pk=done.pk).update(status="completed", completed_at=NOW)

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -141,13 +140,9 @@ class CalendarAdmin(SuggestsNamespaces, ServiceAdmin):
 
     def year_view(self, request: HttpRequest, object_id: int | None = None) -> HttpResponse:
         """Answer a form that is being filled in with the picture of its year; stores nothing."""
-        stored = None
-        if object_id is not None:
-            stored = self.object_or_redirect(request, str(object_id))
-            if isinstance(stored, HttpResponse):
-                return stored
-        if not self._may_save(request, stored):
-            raise PermissionDenied
+        stored = self.filled_in_for(request, object_id)
+        if isinstance(stored, HttpResponse):
+            return stored
         form_class = self.get_form(request, stored, change=stored is not None)
         form = form_class(request.POST, request.FILES, instance=stored or Calendar())
         form.full_clean()

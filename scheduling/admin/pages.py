@@ -307,6 +307,16 @@ class ServiceAdmin(Admin):
             return ((None, {"fields": (*self.model_fields, *self.fields_to_look_at)}),)
         return super().get_fieldsets(request, obj)
 
+    def filled_in_for(self, request: HttpRequest, object_id: int | None) -> Any:
+        """Return what a form is being filled in for: an object, None for a new one, or where to go instead.
+
+        Raises PermissionDenied where the user may not save it.
+        """
+        stored = None if object_id is None else self.object_or_redirect(request, str(object_id))
+        if not isinstance(stored, HttpResponse) and not self._may_save(request, stored):
+            raise PermissionDenied
+        return stored
+
     def _may_save(self, request: HttpRequest, obj: Any) -> bool:
         if obj is None:
             return self.has_add_permission(request)

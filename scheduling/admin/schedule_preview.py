@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -47,13 +46,9 @@ class PreviewsSchedules(_Base):
 
     def preview_view(self, request: HttpRequest, object_id: int | None = None) -> HttpResponse:
         """Answer a form that is being filled in with its panel; stores nothing."""
-        stored = None
-        if object_id is not None:
-            stored = self.object_or_redirect(request, str(object_id))
-            if isinstance(stored, HttpResponse):
-                return stored
-        if not self._may_save(request, stored):
-            raise PermissionDenied
+        stored = self.filled_in_for(request, object_id)
+        if isinstance(stored, HttpResponse):
+            return stored
         # What `~` draws from is decided when the schedule is saved; until then it is the same each time.
         instance = stored or Schedule(seed=0)
         form = self.get_form(request, stored, change=stored is not None)(request.POST, instance=instance)

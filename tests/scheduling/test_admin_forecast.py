@@ -6,7 +6,6 @@ import pytest
 from django.urls import reverse
 
 from scheduling.admin.forecast_picture import Scale, compact
-from scheduling.models import Task, TaskInstance
 from scheduling.services import forecast
 from scheduling.services.calendars import create_calendar, freeze
 from tests import factories
@@ -34,21 +33,6 @@ def browser():
 def hourly(namespace="ours", *, cron="0 * * * *", job_fields=None, **fields):
     job = factories.job(namespace=namespace, **(job_fields or {}))
     return factories.schedule(job=job, kind="cron", cron_expression=cron, **fields)
-
-
-def took(job, secs):
-    """Let a job have run before, for so long."""
-    task = factories.task(job=job)
-    TaskInstance.objects.create(
-        task=task,
-        job=job,
-        attempt=1,
-        token=task.pk,
-        status="completed",
-        started_at=NOW,
-        completed_at=NOW + timedelta(seconds=secs),
-    )
-    Task.objects.filter(pk=task.pk).update(status="completed", completed_at=NOW)
 
 
 def numbers(cells):
@@ -149,7 +133,7 @@ def test_runs_that_will_overlap_are_told():
     factories.agent()
     config = {"max_concurrency": 1, "concurrency_policy": "forbid"}
     schedule = hourly(cron="*/5 * * * *", job_fields={"config": config})
-    took(schedule.job, 450)
+    factories.ran_before(schedule.job, 450)
     context = client_of(superuser=True).get(PICTURE, {"hours": 6}).context
     assert context["skipped_overlap"] == sum(bucket["skipped_overlap"] for bucket in context["buckets"]) > 30
 
@@ -157,7 +141,7 @@ def test_runs_that_will_overlap_are_told():
 def test_where_the_agents_are_too_busy_the_chart_says_so(browser):
     factories.agent(slots=1)
     for _ in range(2):
-        took(hourly().job, 2400)
+        factories.ran_before(hourly().job, 2400)
     context = browser.get(PICTURE).context
     waiting = [bar for bar in context["chart"]["bars"] if bar["is_waiting"]]
     assert "1.0 of 1 slots busy; at its end a run waits" in waiting[0]["title"]

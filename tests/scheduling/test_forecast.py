@@ -23,22 +23,6 @@ def hourly(*, config=None, namespace="default", **fields):
     return factories.schedule(job=job, kind="cron", cron_expression="0 * * * *", **fields)
 
 
-def took(job, secs, *, times=1):
-    """Let a job have run before, for so long."""
-    for _ in range(times):
-        task = factories.task(job=job)
-        TaskInstance.objects.create(
-            task=task,
-            job=job,
-            attempt=1,
-            token=task.pk,
-            status="completed",
-            started_at=NOW,
-            completed_at=NOW + timedelta(seconds=secs),
-        )
-        Task.objects.filter(pk=task.pk).update(status="completed", completed_at=NOW)
-
-
 def test_it_counts_what_every_schedule_will_run_from_now_on():
     hourly()
     hourly()
@@ -56,7 +40,8 @@ def test_hours_of_a_week_are_buckets_of_their_own():
 def test_durations_of_the_past_say_how_busy_agents_will_be():
     factories.agent(slots=2)
     schedule = hourly()
-    took(schedule.job, 600, times=3)
+    for _ in range(3):
+        factories.ran_before(schedule.job, 600)
     found = ahead()
     assert sum(found.load.work) == pytest.approx(24 * 600, abs=1)
     assert (found.jobs[0].secs, found.slots) == (600, 2)
@@ -66,7 +51,7 @@ def test_durations_of_the_past_say_how_busy_agents_will_be():
 def test_what_agents_cannot_take_waits():
     factories.agent(slots=1)
     for _ in range(3):
-        took(hourly().job, 1500)
+        factories.ran_before(hourly().job, 1500)
     found = ahead()
     assert max(each.running for each in found.occupancy) == 1
     assert found.occupancy[-1].waiting_secs > 3600
@@ -75,7 +60,7 @@ def test_what_agents_cannot_take_waits():
 def test_what_waits_and_what_runs_already_comes_first():
     agent = factories.agent(slots=1)
     job = factories.job()
-    took(job, 1000)
+    factories.ran_before(job, 1000)
     factories.task(job=job)
     running = factories.task(job=job)
     TaskInstance.objects.create(
@@ -102,7 +87,7 @@ def test_calendars_freezes_overlap_and_limits_are_respected():
     hourly(namespace="frozen")
     Freeze.objects.create(namespace="frozen", since=NOW)
     slow = hourly(config={"concurrency_policy": "forbid"})
-    took(slow.job, 5400)
+    factories.ran_before(slow.job, 5400)
     hourly(max_count=5)
     found = ahead()
     assert sum(found.load.skipped_calendar) == 13 + 24
@@ -112,7 +97,7 @@ def test_calendars_freezes_overlap_and_limits_are_respected():
 
 def test_a_schedule_that_counts_from_the_end_of_its_runs_goes_on_as_it_did():
     schedule = factories.schedule(kind="interval", interval_secs=3000, interval_mode="delay")
-    took(schedule.job, 600)
+    factories.ran_before(schedule.job, 600)
     # At once, and then every 3,600 s for as long as 24 hours and the quarter that has begun.
     assert sum(ahead().load.runs) == 25
 
@@ -131,7 +116,7 @@ def test_runs_that_no_agent_fits_take_no_slot_and_are_counted():
     fitting = hourly(config={"labels": {"gpu": "no"}})
     homeless = hourly(config={"labels": {"gpu": "yes"}})
     for schedule in (fitting, homeless):
-        took(schedule.job, 900)
+        factories.ran_before(schedule.job, 900)
     found = ahead()
     assert (found.homeless, sum(found.load.runs)) == (24, 48)
     assert sum(found.load.work) == pytest.approx(24 * 900, abs=900)
@@ -153,7 +138,7 @@ def test_a_broken_rule_costs_nobody_else_the_forecast():
 
 def test_the_busiest_jobs_come_first_and_are_few():
     for number in range(25):
-        took(hourly().job, 10 + number)
+        factories.ran_before(hourly().job, 10 + number)
     jobs = ahead().jobs
     assert [job.secs for job in jobs] == [float(34 - number) for number in range(20)]
     assert {job.total for job in jobs} == {24}
