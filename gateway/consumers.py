@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 _BEARER: Final = b"bearer "
 # Daphne drops a connection without a word when its handshake takes 5 s.
 _HANDSHAKE_LIMIT_SECS: Final = 4.0
+# Of one agent at a time: each may have sent half of a message already, which is kept.
+MAX_UNREGISTERED_SOCKETS: Final = 16
 Content = TypeVar("Content")
 
 
@@ -86,6 +88,9 @@ class AgentConsumer:
         except (DatabaseError, InterfaceError, TimeoutError):
             await self._close(version.CLOSE_TRY_LATER)  # HTTP 503 where the ASGI server can
             return
+        if self._runtime.unregistered[token.agent_id] >= MAX_UNREGISTERED_SOCKETS:
+            await self._close(version.CLOSE_TRY_LATER)
+            return
         self._session = AgentSession(
             agent_id=token.agent_id,
             token_id=token.pk,
@@ -94,10 +99,11 @@ class AgentConsumer:
             close_socket=self._close,
             remote_address=address_of_socket(self._scope),
         )
-        await self._send({"type": "websocket.accept", "subprotocol": version.SUBPROTOCOL})
+        self._runtime.unregistered[token.agent_id] += 1
         self._deadline = asyncio.get_running_loop().call_later(
             version.REGISTER_TIMEOUT_SECS, self._close_if_unregistered
         )
+        await self._send({"type": "websocket.accept", "subprotocol": version.SUBPROTOCOL})
 
     async def _receive(self, message: dict[str, Any]) -> None:
         session, text = self._session, message.get("text")
@@ -223,7 +229,7 @@ class AgentConsumer:
         )
 
     async def _register(self, session: AgentSession, frame: codec.Frame, register: messages.Register) -> None:
-        self._forget_deadline()
+        self._forget_deadline(session)
         session.note_clock(frame.timestamp, self._runtime.now())
         if register.agent_id != session.agent_id:
             logger.warning("agent %s registered as %s", session.agent_id, register.agent_id)
@@ -328,14 +334,19 @@ class AgentConsumer:
         if self._session is not None and not self._session.is_open:
             self._closing = asyncio.ensure_future(self._close(version.CLOSE_POLICY))
 
-    def _forget_deadline(self) -> None:
+    def _forget_deadline(self, session: AgentSession) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
+            self._deadline = None
+            self._runtime.unregistered.subtract([session.agent_id])
 
     def _leave(self) -> None:
-        self._forget_deadline()
-        if self._session is not None and self._session.is_open:
-            self._runtime.leave(self._session)
+        # The session holds this object, and with it the socket and all that was not sent.
+        session, self._session = self._session, None
+        if session is not None:
+            self._forget_deadline(session)
+            if session.is_open:
+                self._runtime.leave(session)
 
 
 def _answer(session: AgentSession, payload: messages.Accepted) -> Facts:

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 import weakref
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -43,6 +44,8 @@ class Runtime:
     def __init__(self) -> None:
         self.server_id: uuid.UUID = uuid_utils.compat.uuid7()
         self.sessions: dict[uuid.UUID, AgentSession] = {}
+        # How many sockets each agent has that are open and have not registered.
+        self.unregistered: Counter[uuid.UUID] = Counter()
         self.pump = Pump(sessions=self.sessions, now=self.now)
         self.inbound = Inbound(now=self.now, attempts_ended=self.wake_pump)
         self._check_sessions = asyncio.Event()

@@ -33,6 +33,8 @@ MAX_WAITING_MESSAGES: Final = 64
 MAX_WAITING_BYTES: Final = 512 * 1024
 # What a peer has not read yet: no honest one is this far behind.
 MAX_UNSENT_BYTES: Final = 8 * 1024 * 1024
+# Far more than any library makes of the largest message; empty frames would count for nothing else.
+MAX_FRAMES_OF_A_MESSAGE: Final = 1024
 
 
 class _Unsent:
@@ -71,20 +73,42 @@ class _Request(BoundedRequest):
 class _Protocol(WebSocketProtocol):  # type: ignore[misc]
     """A socket with the close codes of the agent protocol and bounds for what waits in either direction."""
 
-    def onConnect(self, request: Any) -> Any:
+    def connectionMade(self) -> None:
         # A close code tells the peer what was wrong; autobahn would only drop the connection.
         self.failByDrop = False
         self._unsent = _Unsent()
         self._waiting_messages = 0
         self._waiting_bytes = 0
         self._opened = self._last_heard = time.monotonic()
-        return super().onConnect(request)
+        super().connectionMade()
+
+    def connectionLost(self, reason: Any) -> None:
+        super().connectionLost(reason)
+        # A Deferred whose result is this very object would keep it until the next full garbage collection,
+        # with all that was half received or not sent; the server's own list still does for a moment.
+        self.is_closed = None
+        self.data = b""
+        self.message_data: list[bytes] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.state == self.STATE_CONNECTING and hasattr(self, "handshake_deferred"):
+            # Nobody may speak before the handshake is answered; autobahn would store all that comes.
+            self.data += data
+            self.transport.pauseProducing()
+        else:
+            super().dataReceived(data)
 
     def onOpen(self) -> None:
         # Twisted's HTTP channel is still registered from before the upgrade, and does nothing useful here.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self._unsent, True)
+        self.transport.resumeProducing()
         super().onOpen()
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        super().onMessageFrameBegin(length)
+        if len(self.message_data) > MAX_FRAMES_OF_A_MESSAGE and not self.failedByMe:
+            self._max_message_size_exceeded(0, 0, "too many frames for one message")
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         self._last_heard = time.monotonic()
@@ -108,13 +132,17 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]
     def serverSend(self, content: Any, binary: bool = False) -> None:
         if self.state != self.STATE_OPEN:
             return  # the socket is going down; autobahn would raise, at the cost of whoever is served besides
+        super().serverSend(content, binary)
+
+    def sendData(self, data: bytes, *how: Any) -> None:
+        """Send bytes; every answer to a ping counts, too, where the peer does not read."""
         if self._unsent.is_full:
-            self._unsent.size += len(content)
+            self._unsent.size += len(data)
             if self._unsent.size > MAX_UNSENT_BYTES:
                 logger.warning("%s does not read what it is sent and was disconnected", self.client_addr)
                 self.dropConnection(abort=True)
                 return
-        super().serverSend(content, binary)
+        super().sendData(data, *how)
 
     def serverClose(self, code: int | None = None) -> None:
         self.sendCloseFrame(code=1000 if code is None else code, isReply=False)

@@ -30,10 +30,23 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
         super().__init__(*args, parsePOSTFormSubmission=False, **more)
         self._is_refused = False
 
+    def process(self) -> Any:
+        done = super().process()
+        if self.transport is None:
+            # It has become a WebSocket, and would keep the connection's memory when that is long gone.
+            self.channel.requests.clear()
+        return done
+
     def handleContentChunk(self, data: bytes) -> None:
-        if not self._is_refused and self.content.tell() + len(data) > MAX_BODY_BYTES:
+        if not self._is_refused and self.content.tell() + len(data) > self._max_body_bytes:
             self._is_refused = True
             self.channel.transport.write(_TOO_LARGE)
             self.channel.loseConnection()
         if not self._is_refused:
             super().handleContentChunk(data)
+
+    @property
+    def _max_body_bytes(self) -> int:
+        """What becomes a WebSocket has no body; Daphne would hold that in memory."""
+        upgrades = self.requestHeaders.getRawHeaders(b"Upgrade", [])
+        return 0 if any(name.lower() == b"websocket" for name in upgrades) else MAX_BODY_BYTES

@@ -42,6 +42,15 @@ def test_a_body_that_is_too_large_to_store_is_refused_in_the_shape_of_all_errors
         assert json.loads(answer.read())["errors"][0]["code"] == "payload_too_large"
 
 
+def test_what_becomes_a_websocket_has_no_body(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=LIMIT_SECS) as raw:
+        upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        raw.sendall(b"GET /ws/agent HTTP/1.1\r\nHost: localhost\r\n%bContent-Length: 9\r\n\r\nx" % upgrade)
+        answer = http.client.HTTPResponse(raw)
+        answer.begin()
+        assert answer.status == 413
+
+
 @pytest.mark.parametrize(
     ("content_type", "status"),
     [
