@@ -144,7 +144,8 @@ class Relay:
         try:
             if self.refuses:
                 return
-            with contextlib.suppress(OSError):
+            # Streams complain of a connection whose task is cancelled, as the end of the relay does.
+            with contextlib.suppress(OSError, asyncio.CancelledError):
                 onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", self.target)
                 await self._join(reader, onward_reader, _Link(near=writer, far=onward_writer, left=budget))
         finally:
