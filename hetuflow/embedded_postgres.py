@@ -21,7 +21,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -71,8 +71,11 @@ class _Owner:
 class EmbeddedPostgres:
     """One cluster below `data_dir`. `throw_away` trades durability for speed: for tests only."""
 
-    def __init__(self, data_dir: Path, *, throw_away: bool = False) -> None:
+    def __init__(
+        self, data_dir: Path, *, throw_away: bool = False, settings: Mapping[str, str] | None = None
+    ) -> None:
         self._throw_away = throw_away
+        self._settings = {**_SETTINGS, **(_THROW_AWAY if throw_away else {}), **(settings or {})}
         self._base = data_dir.absolute()
         self._cluster = self._base / "postgres"
         self._owner = _unprivileged_owner(self._cluster) if os.geteuid() == 0 else None
@@ -192,9 +195,7 @@ class EmbeddedPostgres:
             time.sleep(0.05)
 
     def _launch(self, binaries: Path) -> None:
-        settings = {**_SETTINGS, "unix_socket_directories": self._known_as(self._socket_dir)}
-        if self._throw_away:
-            settings |= _THROW_AWAY
+        settings = {**self._settings, "unix_socket_directories": self._known_as(self._socket_dir)}
         command: list[str | Path] = [binaries / "postgres", "-D", self._known_as(self._cluster)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]

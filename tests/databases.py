@@ -7,8 +7,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import psycopg
+from django.db import connection
 from psycopg import sql
 
+from hetuflow.database_url import parse_database_url
 from tests.processes import ROOT
 
 # All workers of a run share the template; another run on the same server has one of its own.
@@ -30,6 +32,14 @@ def drop_database(name: str) -> None:
     """Drop a database, with whoever is connected to it."""
     with _administrator() as administrator:
         _execute(administrator, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+
+def query(address: str) -> None:
+    """Let this test's own queries go to the database at `address` from now on."""
+    connection.close()
+    settings, parsed = connection.settings_dict, parse_database_url(address)
+    settings.update({name: parsed[name] for name in ("NAME", "USER", "PASSWORD", "HOST", "PORT")})
+    settings["OPTIONS"] = {**settings["OPTIONS"], **parsed["OPTIONS"]}
 
 
 def drop_template() -> None:

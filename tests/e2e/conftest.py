@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 
 from tests.databases import drop_template
+from tests.e2e.clusters import Cluster
 from tests.e2e.installation import AgentProgram, Installation, agent_python
 
 
@@ -15,11 +16,11 @@ def e2e_folder(tmp_path_factory: pytest.TempPathFactory, django_db_blocker) -> I
     """Return a folder for installations; while it is there, queries go to an installation's database."""
     folder = tmp_path_factory.mktemp("e2e")
     agent_python(folder / "venv")
-    name = connection.settings_dict["NAME"]
+    before = dict(connection.settings_dict)
     with django_db_blocker.unblock():
         yield folder
         connection.close()
-        connection.settings_dict["NAME"] = name
+        connection.settings_dict.update(before)
     drop_template()
 
 
@@ -51,12 +52,29 @@ def agent(installation: Installation) -> AgentProgram:
 
 
 @pytest.fixture
-def fresh(e2e_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """An installation of this test's own, with nothing started, to do to it what one likes."""
+def own_folder(e2e_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for an installation of this test's own."""
     folder = e2e_folder / f"own-{tmp_path_factory.mktemp('own').name}"
     folder.mkdir()
     (folder / "venv").symlink_to(e2e_folder / "venv")
-    installation = Installation(folder)
+    return folder
+
+
+@pytest.fixture
+def fresh(own_folder: Path) -> Iterator[Installation]:
+    """An installation of this test's own, with nothing started, to do to it what one likes."""
+    installation = Installation(own_folder)
+    installation.enter()
+    yield installation
+    installation.enter()
+    installation.close()
+
+
+@pytest.fixture
+def apart(e2e_folder: Path, own_folder: Path) -> Iterator[Installation]:
+    """The same on a PostgreSQL of its own, to which one may do what one likes, too."""
+    cluster = Cluster.copied(e2e_folder / "seed", own_folder / "cluster")
+    installation = Installation(own_folder, cluster=cluster)
     installation.enter()
     yield installation
     installation.enter()

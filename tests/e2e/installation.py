@@ -18,8 +18,9 @@ from gateway.models import Connection
 from scheduling.clock import database_now
 from scheduling.models import Job, Task, TaskInstance
 from tests import factories
-from tests.databases import create_database, drop_database
+from tests.databases import create_database, drop_database, query
 from tests.e2e import oracle
+from tests.e2e.clusters import Cluster
 from tests.e2e.oracle import Ledger, until
 from tests.processes import ROOT, Program, free_port, manage_program, wait_for_http
 
@@ -69,19 +70,22 @@ class ServerProgram(Program):
 
 
 class Installation:
-    """Processes on one database, all in one folder; `close` ends them and looks for what is left."""
+    """Processes on one database, all in one folder; `close` ends them and looks for what is left.
 
-    def __init__(self, folder: Path) -> None:
+    The database is one of the run's PostgreSQL, or that of a `cluster` of the installation's own.
+    """
+
+    def __init__(self, folder: Path, *, cluster: Cluster | None = None) -> None:
         self.folder = folder
+        self.cluster = cluster
         self.database = f"hetuflow_e2e_{uuid.uuid4().hex[:12]}"
         self.ledger = Ledger(folder / "ledger")
         self.programs: list[Program] = []
-        create_database(self.database)
+        self.address = cluster.url if cluster is not None else create_database(self.database)
 
     def enter(self) -> None:
         """Let this test's own queries go to the installation's database."""
-        connection.close()
-        connection.settings_dict["NAME"] = self.database
+        query(self.address)
 
     def server(self, *, port: int | None = None, **environment: str) -> ServerProgram:
         port = port or free_port()
@@ -146,9 +150,10 @@ class Installation:
 
     def cut_database_connections(self) -> int:
         """Break every connection to this installation's database; return how many there were."""
-        with psycopg.connect(os.environ["HETUFLOW_TEST_CLUSTER"], autocommit=True) as administrator:
+        with psycopg.connect(self.address, autocommit=True) as administrator:
             rows = administrator.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [self.database]
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             ).fetchall()
         connection.close()
         return len(rows)
@@ -156,9 +161,14 @@ class Installation:
     def close(self) -> None:
         """Check what must always be true, and end everything; a traceback in any log fails the test."""
         try:
+            if self.cluster is not None:
+                self.cluster.make_whole()
             oracle.check_always(self)
         finally:
-            self._end()
+            try:
+                self._end()
+            finally:
+                self._remove_database()
         for program in self.programs:
             assert program.log is not None
             text = program.log.read_text(errors="replace")
@@ -174,8 +184,13 @@ class Installation:
                 agent.kill()
         oracle.kill(pid for agent in agents for pid in oracle.processes_of(agent.folder))
         oracle.kill(oracle.processes_of_attempts(TaskInstance.objects.values_list("pk", flat=True)))
+
+    def _remove_database(self) -> None:
         connection.close()
-        drop_database(self.database)
+        if self.cluster is not None:
+            self.cluster.remove()
+        else:
+            drop_database(self.database)
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}-{uuid.uuid4().hex[:6]}.log"
