@@ -6,15 +6,39 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import psutil
 import psycopg
 from django.db import connection
+from psycopg import sql
 
 from hetuflow.embedded_postgres import EmbeddedPostgres
 from tests.processes import ROOT
+
+# The dice are cast once for each transaction, however many rows it writes.
+_FAIL_ONCE_IN_A_WHILE: Final = """
+CREATE FUNCTION fail_once_in_a_while() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('tests.cast_in', true) = txid_current()::text THEN
+        RETURN NULL;
+    END IF;
+    PERFORM set_config('tests.cast_in', txid_current()::text, true);
+    IF random() < {probability} THEN
+        IF random() < 0.2 THEN
+            RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01';
+        END IF;
+        RAISE EXCEPTION 'could not serialize access' USING ERRCODE = '40001';
+    END IF;
+    RETURN NULL;
+END $$
+"""
+_WHEN_COMMITTING: Final = """
+CREATE CONSTRAINT TRIGGER fail_once_in_a_while AFTER INSERT OR UPDATE OR DELETE ON {table}
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail_once_in_a_while()
+"""
 
 
 class Cluster(EmbeddedPostgres):
@@ -24,7 +48,12 @@ class Cluster(EmbeddedPostgres):
     """
 
     def __init__(self, folder: Path, *, max_connections: int = 60) -> None:
-        super().__init__(folder, throw_away=True, settings={"max_connections": str(max_connections)})
+        settings = {
+            "max_connections": str(max_connections),
+            # A commit that was answered must survive a crash; only the machine's own crash loses it here.
+            "synchronous_commit": "on",
+        }
+        super().__init__(folder, throw_away=True, settings=settings)
         self.folder = folder
 
     @classmethod
@@ -41,6 +70,10 @@ class Cluster(EmbeddedPostgres):
     @property
     def is_running(self) -> bool:
         return self._process is not None and self.poll() is None
+
+    def log_text(self) -> str:
+        """Return what it logged since it was copied: errors are there, too."""
+        return self._log.read_text(errors="replace")
 
     def stop(self) -> None:
         """Stop it fast: transactions are rolled back, connections broken."""
@@ -96,6 +129,24 @@ class Cluster(EmbeddedPostgres):
         finally:
             for each in held:
                 each.close()
+
+    @contextlib.contextmanager
+    def failing_commits(self, tables: Sequence[str], *, probability: float = 0.05) -> Iterator[None]:
+        """Let so many of the transactions that write to these tables fail when they commit.
+
+        As PostgreSQL does where it cannot serialise them, and now and then as where it broke a deadlock.
+        """
+        self._execute(_FAIL_ONCE_IN_A_WHILE, probability=sql.Literal(probability))
+        for table in tables:
+            self._execute(_WHEN_COMMITTING, table=sql.Identifier(table))
+        try:
+            yield
+        finally:
+            self._execute("DROP FUNCTION fail_once_in_a_while CASCADE")
+
+    def _execute(self, statement: str, **parts: sql.Composable) -> None:
+        with psycopg.connect(self.url, autocommit=True) as administrator:
+            administrator.execute(sql.SQL(statement).format(**parts))  # type: ignore[arg-type]
 
     def make_whole(self) -> None:
         """Let it run, whatever was done to it, and return when it takes connections."""
