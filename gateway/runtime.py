@@ -31,6 +31,8 @@ from scheduling.clock import database_now
 logger = logging.getLogger(__name__)
 
 SERVER_HEARTBEAT_SECS: Final = 2.0
+# What the heartbeat asks takes milliseconds; a database that lets it wait for so long answers nobody.
+DATABASE_SILENT_AFTER_SECS: Final = 5.0
 # What ends a session, or an attempt, counts within two seconds, also where the hint of it got lost.
 SESSIONS_POLL_SECS: Final = 1.0
 USE_NOTED_EVERY_SECS: Final = 60.0
@@ -50,6 +52,7 @@ class Runtime:
         self.inbound = Inbound(now=self.now, attempts_ended=self.wake_pump)
         self._check_sessions = asyncio.Event()
         self._is_ready = asyncio.Event()
+        self.database_is_silent = asyncio.Event()
         self._is_stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clock_offset = time.time() - time.monotonic()
@@ -145,7 +148,9 @@ class Runtime:
 
     async def _keep_alive(self) -> None:
         is_away = False
+        loop = asyncio.get_running_loop()
         while True:
+            silence = loop.call_later(DATABASE_SILENT_AFTER_SECS, self._note_silence)
             try:
                 self._clock_offset = await in_database_thread(_clock_offset, executor=vital_executor)
                 await in_database_thread(self._beat, executor=vital_executor)
@@ -156,7 +161,16 @@ class Runtime:
                     logger.warning("database away: %s", error)
                 is_away = True
                 self._is_ready.clear()
+            finally:
+                silence.cancel()
+                self.database_is_silent.clear()
             await asyncio.sleep(SERVER_HEARTBEAT_SECS)
+
+    def _note_silence(self) -> None:
+        """Let callers know that the database neither answers nor refuses, so that nobody waits for it."""
+        logger.warning("the database has been silent for %g s", DATABASE_SILENT_AFTER_SECS)
+        self._is_ready.clear()
+        self.database_is_silent.set()
 
     def _beat(self) -> None:
         now = database_now()

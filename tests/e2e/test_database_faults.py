@@ -144,6 +144,16 @@ def test_a_postgresql_that_crashes_and_recovers_costs_time_only(work):
     work.caller.check()
 
 
+def test_callers_of_a_paused_postgresql_are_told_to_come_again_and_work_goes_on_afterwards(work):
+    with work.caller:
+        work.started(4)
+        with work.cluster.paused():
+            time.sleep(30)
+        work.check()
+    assert 503 in {status for status, _ in work.caller.answers}
+    work.caller.check(patience_secs=10)
+
+
 def test_work_goes_on_when_there_are_connections_again(work):
     with work.caller:
         work.started(4)
