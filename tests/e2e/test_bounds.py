@@ -1,5 +1,6 @@
 """How long anything takes that must not take long, and how much it may use, with the default settings."""
 
+import contextlib
 import itertools
 import json
 import logging
@@ -15,6 +16,7 @@ from django.contrib.auth import get_user_model
 from agents.tokens import issue_agent_token
 from gateway.models import Connection, Server
 from scheduling.clock import database_now
+from scheduling.models import Task
 from tests import factories
 from tests.e2e import oracle
 from tests.e2e.installation import attempts_of, tasks_of
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 AGENT_KNOWN_SECS = 20
 SERVER_MOVES_SECS = 30
 SCHEDULER_MOVES_SECS = 2
+# By so much a heartbeat may be late: agents send one every 5 s, and leases last for 30 s.
+LATE_SECS = 4
 MIB = 2**20
 
 
@@ -213,8 +217,43 @@ def test_a_server_stays_flat_under_peers_that_flood_and_never_read(fresh):
     figures = {name: (f"{flood.sent / MIB:.0f} MiB", flood.cut_off) for name, flood in floods.items()}
     logger.info("grew by %.0f MiB, waits up to %.1f s; %s", memory.growth / MIB, max(waits), figures)
     assert memory.growth < 64 * MIB
-    assert max(waits) < 5
-    assert max(gaps) < 5
+    assert max(waits) < LATE_SECS
+    assert max(gaps) < 0.5 + LATE_SECS
+
+
+GIB_OF = {"NUL bytes": "head -c 1G /dev/zero", "one line": "yes | tr -d '\\n' | head -c 1G"}
+CAP_BYTES = 10 * MIB
+
+
+def test_a_gib_of_output_costs_the_agent_neither_memory_nor_a_heartbeat(fresh):
+    server = fresh.server(HETUFLOW_HEARTBEAT_SECS="0.5")
+    with Relay(server.port).running() as relay:
+        agent = fresh.agent(port=relay.port)
+        memory = Memory(agent.pid)
+        relay.record()
+        jobs = {name: factories.job(args=["-c", script]) for name, script in GIB_OF.items()}
+        tasks = [task for job in jobs.values() for task in trigger(job, 1)]
+        shims = set()
+        while Task.objects.filter(pk__in=tasks).exclude(status="completed").exists():
+            memory.read()
+            for pid in {*oracle.supervisors_of(agent.folder)} - {agent.pid}:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    shims.add(psutil.Process(pid).memory_info().rss)
+        until(lambda: not any((agent.folder / "spool").iterdir()), "the output is stored")
+        waits, gaps = heartbeats(relay.recorded)
+    figures = memory.growth / MIB, max(shims) / MIB, max(waits), max(gaps)
+    logger.info(
+        "the daemon grew by %.0f MiB, a shim has %.0f; waits up to %.1f s, gaps up to %.1f s", *figures
+    )
+    assert memory.growth + max(shims) < 64 * MIB
+    assert len(gaps) >= 4
+    assert max(waits) < LATE_SECS
+    assert max(gaps) < 0.5 + LATE_SECS
+    for name, expected in (("NUL bytes", b"\0"), ("one line", b"y")):
+        (attempt,) = attempts_of(jobs[name])
+        assert (attempt.exit_code, attempt.output_truncated) == (0, True)
+        assert oracle.stored_output(attempt) == expected * CAP_BYTES
+    oracle.check_all(fresh)
 
 
 class Memory:
