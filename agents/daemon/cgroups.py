@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _CPU_PERIOD_US: Final = 100_000
 _PARENT: Final = "hetuflow"
 _SUPERVISORS: Final = "supervisors"
-_MOVE_PASSES: Final = 20
+# A tree that forks without end has always new ones; what was moved brings its children along.
+_MOVE_SECS: Final = 0.5
 
 
 def find_parent() -> str | None:
@@ -63,11 +64,11 @@ def leave(group: str) -> None:
 def move_tree(group: str, tree: Any) -> None:
     """Move all processes that `tree()` finds into `group`, looking again until there are no new ones."""
     moved: set[int] = set()
-    for _ in range(_MOVE_PASSES):
-        fresh = set(tree()) - moved
-        if not fresh:
-            return
+    deadline = time.monotonic() + _MOVE_SECS
+    while fresh := set(tree()) - moved:
         for pid in fresh:
+            if time.monotonic() > deadline:
+                return
             _write(f"{group}/cgroup.procs", str(pid))
         moved |= fresh
 

@@ -46,6 +46,7 @@ class Attempt:
         self._pipes: dict[int, str] = {}
         self._files: dict[str, int] = {}
         self._room = int(spec["max_output_size"])
+        self._waited: Any = None  # the status and the usage of the command, once it has ended
         self._ended_at: float | None = None
         self._is_childless = True
         self._stop_status: str | None = None
@@ -195,6 +196,8 @@ class Attempt:
     def _settle_in(self) -> None:
         """The attempt lasts: let the daemon reach it, and the kernel hold its tree together."""
         self._lasts_at = _NEVER
+        signal.signal(signal.SIGCHLD, self._reap)
+        self._reap()
         self._link.connect()
         if self._group is None and self._spec["cgroup_parent"] and self._ended_at is None:
             self._group = cgroups.make(self._spec["cgroup_parent"], self._spec["instance_id"], {})
@@ -209,6 +212,7 @@ class Attempt:
             self._link.tend()
             if self._ended_at is not None and not self._is_childless:
                 self._reap()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def _enforce(self, now: float) -> None:
         """Do what is due by now."""
@@ -295,9 +299,9 @@ class Attempt:
 
     def _on_end(self, descriptor: int) -> None:
         self.unwatch(descriptor)
-        pid = self._pid
-        assert pid is not None  # noqa: S101
-        _pid, status, usage = os.wait4(pid, 0)
+        self._reap()
+        assert self._waited is not None  # noqa: S101
+        status, usage = self._waited
         self._ended_at = time.monotonic()
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
@@ -310,13 +314,17 @@ class Attempt:
             "disk_read": usage.ru_inblock * 512,
             "disk_write": usage.ru_oublock * 512,
         }
-        self._reap()
 
-    def _reap(self) -> None:
-        """Collect orphans of the tree that ended, and see whether any are left."""
+    def _reap(self, *_signal: object) -> None:
+        """Collect what has ended, and see whether any of the tree is left.
+
+        Of an attempt that lasts this is done by a signal, in the middle of whatever is under way: a tree that
+        forks as fast as it can leaves thousands of orphans a second, and they would fill the process table.
+        """
         try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+            while (ended := os.wait4(-1, os.WNOHANG))[0]:
+                if ended[0] == self._pid and self._waited is None:
+                    self._waited = ended[1:]
         except ChildProcessError:
             self._is_childless = True
 

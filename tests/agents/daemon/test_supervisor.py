@@ -22,13 +22,13 @@ LIMIT_SECS = 20
 class Machine:
     """One start of a daemon's supervisor, and what it tells."""
 
-    def __init__(self, directory, *, slots=8):
+    def __init__(self, directory, *, slots=8, use_cgroups=True):
         self.ended = {}
         self.started = set()
         self.supervisor = Supervisor(
             directory,
             slots=slots,
-            use_cgroups=True,
+            use_cgroups=use_cgroups,
             on_start=lambda attempt: self.started.add(attempt.instance_id),
             on_output=lambda attempt: None,
             on_end=lambda attempt: self.ended.update({attempt.instance_id: attempt}),
@@ -88,7 +88,7 @@ def task(script, **changes):
 def is_alive(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
