@@ -5,12 +5,17 @@ command began. What the journal names from an earlier run of the machine was per
 never be executed again. One flush covers a whole batch.
 """
 
+import contextlib
+import errno
 import json
+import logging
 import os
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
+
+logger = logging.getLogger(__name__)
 
 COMPACT_BYTES: Final = 4 * 1024 * 1024
 
@@ -40,7 +45,11 @@ class Journal:
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # the last line may have been cut off; it was not acknowledged then
         self._held = earlier | current
-        self._rewrite()
+        try:
+            self._rewrite()
+        except OSError as error:
+            logger.warning("the journal cannot be written anew: %s", error.strerror)
+            self._go_on()
         return earlier
 
     def take_on(self, attempts: Mapping[uuid.UUID, int]) -> None:
@@ -51,13 +60,17 @@ class Journal:
             self._held.update(attempts)
 
     def settle(self, instance_ids: Sequence[uuid.UUID]) -> None:
-        """Note attempts that need nothing any more; begins a new file when this one has grown large."""
+        """Note attempts that need nothing any more; begins a new file when this one has grown large.
+
+        On a full disk it is not noted: the server is asked once more when the machine has restarted.
+        """
         for instance_id in instance_ids:
             self._held.pop(instance_id, None)
-        if self._size > COMPACT_BYTES:
-            self._rewrite()
-        else:
-            self._append({}, instance_ids)
+        with contextlib.suppress(OSError):
+            if self._size > COMPACT_BYTES:
+                self._rewrite()
+            else:
+                self._append({}, instance_ids)
 
     def _lines(self) -> list[bytes]:
         try:
@@ -66,21 +79,42 @@ class Journal:
             return []
 
     def _append(self, held: Mapping[uuid.UUID, int], settled: Sequence[uuid.UUID]) -> None:
+        self._size += self._write(self._descriptor, self._size, held, settled)
+
+    def _write(
+        self, descriptor: int, size: int, held: Mapping[uuid.UUID, int], settled: Sequence[uuid.UUID]
+    ) -> int:
+        """Add a whole line to a file of `size` bytes and return its length, or none and raise OSError."""
         entry = {
             "boot": self._boot_id,
             "held": {str(instance_id): token for instance_id, token in held.items()},
             "settled": [str(instance_id) for instance_id in settled],
         }
-        self._size += os.write(self._descriptor, json.dumps(entry).encode() + b"\n")
+        line = json.dumps(entry).encode() + b"\n"
+        written = os.write(descriptor, line)
+        if written < len(line):
+            os.ftruncate(descriptor, size)  # a torn line would spoil the next one
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return written
 
     def _rewrite(self) -> None:
+        """Begin a new file with what is held; where that cannot be, keep the old one and raise OSError."""
         draft = self._path.with_suffix(".tmp")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            size = self._write(descriptor, 0, self._held, [])
+            os.fsync(descriptor)
+            draft.rename(self._path)
+        except OSError:
+            os.close(descriptor)
+            draft.unlink(missing_ok=True)
+            raise
         if self._descriptor >= 0:
             os.close(self._descriptor)
-        self._descriptor = os.open(
-            draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600
-        )
-        self._size = 0
-        self._append(self._held, [])
-        os.fsync(self._descriptor)
-        draft.rename(self._path)
+        self._descriptor, self._size = descriptor, size
+
+    def _go_on(self) -> None:
+        """Use the file that is there, without a last line that was cut off."""
+        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._size = self._path.read_bytes().rfind(b"\n") + 1
+        os.ftruncate(self._descriptor, self._size)
