@@ -23,6 +23,8 @@ DRAIN_SECS: Final = 5.0
 LASTS_SECS: Final = 0.2
 
 _READ_BYTES: Final = 64 * 1024
+_LONG_OUTPUT_BYTES: Final = 64 * 1024
+_ROOM_BYTES: Final = 16 * 1024
 _SPIN_SECS: Final = 0.002
 _CLOCKS_IN_STEP_SECS: Final = 0.05
 _TICK_SECS: Final = 0.02
@@ -287,7 +289,15 @@ class Attempt:
             # A full disk must not hang the command; what is stored ends here, and says so.
             self._outcome["output_truncated"] = True
             self._room = 0
+            self._make_room(stream)
         self._link.note_output()
+
+    def _make_room(self, stream: str) -> None:
+        """Give back the end of a long output, which may be what filled the disk: results need some room."""
+        if stream in self._files:
+            size = os.fstat(self._files[stream]).st_size
+            if size >= _LONG_OUTPUT_BYTES:
+                os.ftruncate(self._files[stream], size - _ROOM_BYTES)
 
     def _close_pipes(self) -> None:
         for descriptor in list(self._pipes):

@@ -1,6 +1,7 @@
 """Put attempts on the disk and take them off it, on a thread: a busy disk must not hold up the event loop."""
 
 import asyncio
+import logging
 import os
 import time
 import uuid
@@ -14,8 +15,12 @@ from agents.daemon.attempts import HeldAttempt
 from agents.daemon.journal import Journal
 from agents.protocol.messages import DeclinedAttempt, DispatchedTask
 
+logger = logging.getLogger(__name__)
+
 # So many folders are removed before tasks that came meanwhile are taken on.
 REMOVED_AT_ONCE: Final = 20
+# More than the specification of any task and its journal entry take.
+ROOM_BYTES: Final = 256 * 1024
 
 
 class Spooling:
@@ -27,7 +32,9 @@ class Spooling:
         self._cgroup_parent = cgroup_parent
         self._journal = Journal(directory / "journal", boot_id=self.boot_id)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
+        self._room = directory / "room"
         self._settled: list[HeldAttempt] = []
+        self.has_room = True
         self._removing: asyncio.Task[None] | None = None
 
     def open(self) -> dict[uuid.UUID, int]:
@@ -51,6 +58,11 @@ class Spooling:
             self._thread, self._write, tasks, received_at, lease_until
         )
 
+    def look_for_room(self) -> None:
+        """Find out, soon, whether there is room again on a disk that was full."""
+        if not self.has_room:
+            self._thread.submit(self._look_for_room)
+
     def discard(self, attempt: HeldAttempt) -> None:
         """Remove the folder of a settled attempt soon. What a crash leaves of it is settled once more."""
         self._settled.append(attempt)
@@ -61,6 +73,23 @@ class Spooling:
         while self._settled:
             batch, self._settled = self._settled[:REMOVED_AT_ONCE], self._settled[REMOVED_AT_ONCE:]
             await asyncio.get_running_loop().run_in_executor(self._thread, self._remove, batch)
+
+    def _look_for_room(self) -> None:
+        try:
+            self._room.write_bytes(bytes(ROOM_BYTES))
+        except OSError:
+            return
+        finally:
+            self._room.unlink(missing_ok=True)
+        self.has_room = True
+        logger.warning("the disk takes attempts again")
+
+    def _note_no_room(self, what: str, error: OSError) -> str:
+        """Take no more work until there is room; return the reason for what could not be taken on."""
+        if self.has_room:
+            logger.error("no new work: the agent cannot write its %s: %s", what, error.strerror)
+        self.has_room = False
+        return f"the agent cannot write its {what}: {error.strerror}"
 
     def _remove(self, batch: Sequence[HeldAttempt]) -> None:
         for attempt in batch:
@@ -80,15 +109,16 @@ class Spooling:
             except executor.CannotExecute as error:
                 problems[task.instance_id] = str(error)
             except OSError as error:
-                problems[task.instance_id] = f"the agent cannot write its spool: {error.strerror}"
+                problems[task.instance_id] = self._note_no_room("spool", error)
             else:
                 taken.append(_held(task, folder))
         try:
             self._journal.take_on({attempt.instance_id: attempt.token for attempt in taken})
         except OSError as error:
+            reason = self._note_no_room("journal", error)
             for attempt in taken:
                 spool.remove(attempt.folder)
-                problems[attempt.instance_id] = f"the agent cannot write its journal: {error.strerror}"
+                problems[attempt.instance_id] = reason
             taken = []
         return taken, [
             declined(task, problems[task.instance_id]) for task in tasks if task.instance_id in problems

@@ -84,8 +84,8 @@ class Supervisor:
 
     @property
     def free_slots(self) -> int:
-        """How many more attempts may run now (I10)."""
-        return max(0, self.slots - self.in_hand)
+        """How many more attempts may run now (I10): none while the disk takes no more."""
+        return max(0, self.slots - self.in_hand) if self._spooling.has_room else 0
 
     @property
     def in_hand(self) -> int:
@@ -167,6 +167,7 @@ class Supervisor:
             if not spool.is_supervised(attempt.folder):
                 self._conclude(attempt)
         self._launching.trim()
+        self._spooling.look_for_room()
 
     def remove_strays(self) -> int:
         """Delete folders in the spool that belong to no attempt in hand; return how many there were."""
