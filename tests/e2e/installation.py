@@ -96,8 +96,8 @@ class Installation:
         server.start_and_listen()
         return server
 
-    def scheduler(self) -> Program:
-        scheduler = manage_program("scheduler", log=self._log("scheduler"))
+    def scheduler(self, **environment: str) -> Program:
+        scheduler = manage_program("scheduler", log=self._log("scheduler"), **environment)
         self.programs.append(scheduler)
         scheduler.start()
         return scheduler
@@ -108,7 +108,9 @@ class Installation:
         schedule = factories.schedule(now=now, kind="once", start_time=now)
         until(lambda: Task.objects.filter(schedule=schedule).exists(), "the scheduler plans")
 
-    def agent(self, *, port: int, slots: int = 4, labels: dict[str, str] | None = None) -> AgentProgram:
+    def agent(
+        self, *, port: int, slots: int = 4, labels: dict[str, str] | None = None, **environment: str
+    ) -> AgentProgram:
         """Start an agent of its own identity, and return it when it has registered."""
         row, token = issue_agent_token(name=f"agent-{uuid.uuid4().hex[:8]}")
         folder = self.folder / f"agent-{row.pk}"
@@ -124,6 +126,7 @@ class Installation:
                 "HETUFLOW_AGENT_SLOTS": str(slots),
                 "HETUFLOW_AGENT_LABELS": ",".join(f"{k}={v}" for k, v in (labels or {}).items()),
                 "DATABASE_URL": "postgresql://never/for/commands",
+                **environment,
             },
             log=self._log("agent"),
         )
