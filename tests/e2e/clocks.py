@@ -1,5 +1,6 @@
 """Clocks of programs that are wrong, from their start or all at once; steady clocks go on as they should."""
 
+import os
 import struct
 import uuid
 from pathlib import Path
@@ -25,7 +26,8 @@ class Clock:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"PYTHONPATH": str(_FOLDER), "WRONG_CLOCK_FILE": str(self._file)}
+        folders = [str(_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {"PYTHONPATH": os.pathsep.join(folders), "WRONG_CLOCK_FILE": str(self._file)}
 
     def environment_of_agent(self, python: Path) -> dict[str, str]:
         """Return the environment of an agent, whose launcher gets the clock by a way of its own."""
@@ -33,4 +35,8 @@ class Clock:
             f'#!/bin/sh\nWRONG_CLOCK_FILE="{self._file}" exec "{python}" -I -S -X utf8 -c "{_LAUNCH}" "$@"\n'
         )
         self._launcher.chmod(0o755)
-        return {**self.environment, "WRONG_CLOCK_LAUNCHER": str(self._launcher)}
+        return {
+            "PYTHONPATH": str(_FOLDER),
+            "WRONG_CLOCK_FILE": str(self._file),
+            "WRONG_CLOCK_LAUNCHER": str(self._launcher),
+        }
