@@ -117,6 +117,7 @@ def test_a_schedule_fires_within_2_seconds_of_a_schedulers_death(fresh):
     server = fresh.server()
     fresh.agent(port=server.port, slots=8)
     schedulers = [fresh.scheduler(), fresh.scheduler()]
+    until(lambda: all(map(is_at_work, schedulers)), "both schedulers have begun")
     job = factories.job(args=["-c", fresh.ledger.script()])
     begin = database_now() + timedelta(seconds=1)
     each_second = factories.schedule(
@@ -128,8 +129,7 @@ def test_a_schedule_fires_within_2_seconds_of_a_schedulers_death(fresh):
         end_time=begin + timedelta(seconds=12),
     )
     for scheduler in itertools.islice(itertools.cycle(schedulers), 6):
-        for each in schedulers:
-            until(lambda each=each: is_at_work(each), "the scheduler has begun")
+        until(lambda: all(map(is_at_work, schedulers)), "the one that was killed is back")
         now = database_now()
         once = factories.schedule(job=job, now=now, kind="once", start_time=now)
         scheduler.kill()
