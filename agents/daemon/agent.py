@@ -301,9 +301,9 @@ class AgentDaemon:
     async def _stay_connected(self) -> None:
         """Connect again and again, with jitter, until there is nothing more to connect for."""
         while True:
-            wait_secs = self._backoff.next_delay_secs()
+            asked_secs = 0.0
             try:
-                wait_secs = max(wait_secs, await self._connect_once() or 0.0)
+                asked_secs = await self._connect_once() or 0.0
             except Replaced:
                 logger.critical(
                     "another daemon registered as agent %s; this one stops, with all that it runs",
@@ -322,7 +322,7 @@ class AgentDaemon:
             except (FrameError, MessageError) as error:
                 logger.error("%s does not speak this protocol: %s", self._config.server, error)
             # A goodbye may name a time; otherwise the jitter alone decides.
-            await asyncio.sleep(wait_secs)
+            await asyncio.sleep(max(asked_secs, self._backoff.next_delay_secs()))
 
     def _has_another_token(self, status: int) -> bool:
         """Tell of a refused handshake; return whether there is another token, to be tried at once.
