@@ -133,9 +133,10 @@ _database = parse_database_url(DATABASE_URL)
 _options = _database["OPTIONS"]
 DATABASES = {"default": _database}
 # No statement and no open transaction may hold the claim back for longer than an operator would wait.
+# A server that froze may hold locks on its agents' rows: they are free before these come to another server.
 _options["options"] = (
     f"-c statement_timeout={env.int('HETUFLOW_STATEMENT_TIMEOUT_MS', 30_000)}"
-    " -c idle_in_transaction_session_timeout=30000 -c lock_timeout=15000 -c timezone=UTC"
+    " -c idle_in_transaction_session_timeout=10000 -c lock_timeout=15000 -c timezone=UTC"
 )
 _options["application_name"] = "hetuflow"
 _options["connect_timeout"] = 5

@@ -10,7 +10,9 @@ import uuid
 from datetime import timedelta
 
 import psutil
+import psycopg
 import pytest
+from django.conf import settings
 from django.contrib.auth import get_user_model
 
 from agents.tokens import issue_agent_token
@@ -25,6 +27,7 @@ from tests.e2e.oracle import quiesce, until
 from tests.e2e.test_faults import let_servers_have_been_there, started, trigger
 from tests.flooding import PING, Flood, frame, message
 from tests.openapi import CheckedClient
+from tests.processes import database_url
 
 pytestmark = pytest.mark.e2e
 # What is measured is in the log of the test: `pytest -rP` shows it.
@@ -95,10 +98,12 @@ def test_the_death_of_a_server_moves_its_agents_within_30_seconds_and_fails_no_w
         tasks = trigger(job, 9)
         started(fresh, 9)
         (heir,) = Server.objects.exclude(connections__isnull=False)
+        frozen = transaction_of_a_frozen_server() if number == signal.SIGSTOP else contextlib.nullcontext()
         begun = time.monotonic()
-        dying.send(number)
-        balancer.target = other.port
-        until(lambda: heir.connections.count() == len(agents), "the agents are at the other server")
+        with frozen:
+            dying.send(number)
+            balancer.target = other.port
+            until(lambda: heir.connections.count() == len(agents), "the agents are at the other server")
         logger.info("moved after: %s", round(time.monotonic() - begun, 1))
         assert time.monotonic() - begun < SERVER_MOVES_SECS
         after = factories.job(args=["-c", "true"])
@@ -108,6 +113,14 @@ def test_the_death_of_a_server_moves_its_agents_within_30_seconds_and_fails_no_w
         assert len(attempts_of(job)) == len(tasks) == 9
         assert {oracle.stored_output(attempt) for attempt in attempts_of(job)} == {b"before\nafter\n"}
         oracle.check_all(fresh)
+
+
+def transaction_of_a_frozen_server():
+    """Return a connection that has locked the rows of all agents and says no more."""
+    options = settings.DATABASES["default"]["OPTIONS"]["options"]
+    frozen = psycopg.connect(database_url(), options=options)
+    frozen.execute("SELECT 1 FROM agents_agent FOR UPDATE")
+    return contextlib.closing(frozen)
 
 
 # --- a scheduler ----------------------------------------------------------------------------------------
