@@ -78,11 +78,11 @@ def test_schedulers_that_race_are_killed_and_plan_what_is_edited_keep_one_task_a
     ],
 )
 def test_after_seven_days_without_a_scheduler_each_instant_has_the_row_of_its_policy(fresh, policy, expected):
-    now = database_now()
-    # Half an hour off the clock, so that no instant falls into the test.
-    begin = now - WEEK - timedelta(minutes=30)
-    job = factories.job(config={"misfire_policy": policy})
-    schedule = factories.schedule(job=job, now=begin, kind="interval", interval_secs=3600, end_time=now)
+    # A week of hours ends before the test does, so that no instant falls into it.
+    end = database_now() - timedelta(minutes=30)
+    job = factories.job(config={"misfire_policy": policy, "misfire_grace_secs": 60})
+    bounds = {"now": end - WEEK, "end_time": end}
+    schedule = factories.schedule(job=job, kind="interval", interval_secs=3600, **bounds)
     for _ in range(2):
         fresh.scheduler(HETUFLOW_CATCH_UP_SECS=str(int(2 * WEEK.total_seconds())))
     until(lambda: is_expired(schedule), "all is planned")
