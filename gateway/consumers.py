@@ -235,7 +235,7 @@ class AgentConsumer:
             logger.warning("agent %s registered as %s", session.agent_id, register.agent_id)
             await self._close(version.CLOSE_POLICY)
             return
-        if register.protocol != version.PROTOCOL_VERSION:
+        if register.protocol not in version.SUPPORTED_VERSIONS:
             await session.close(
                 reason="unsupported protocol", code=version.CLOSE_POLICY, reconnect_after_ms=30_000
             )

@@ -79,7 +79,7 @@ class Inbound:
             limit=32,
             gather_secs=FACTS_GATHER_SECS,
         )
-        self.heartbeats: Batcher[Beat, list[list[messages.AttemptRef]]] = Batcher(
+        self.heartbeats: Batcher[Beat, list[list[messages.AttemptToKill]]] = Batcher(
             apply=_apply_heartbeats, done=self._heartbeats_done, refused=_refused, limit=500
         )
         self.log_lines: Batcher[LogLines, None] = Batcher(
@@ -153,7 +153,7 @@ class Inbound:
             )
             await _close_intruder(received.session, intruders)
 
-    async def _heartbeats_done(self, batch: list[Beat], kills: list[list[messages.AttemptRef]]) -> None:
+    async def _heartbeats_done(self, batch: list[Beat], kills: list[list[messages.AttemptToKill]]) -> None:
         for received, kill in zip(batch, kills, strict=True):
             received.release()
             await received.session.send(
@@ -233,7 +233,7 @@ def _intruders(batch: Sequence[Received[Any]], stale: Collection[AttemptKey]) ->
     return note_foreign_attempts(stale, addresses=addresses)
 
 
-def _apply_heartbeats(batch: list[Beat]) -> list[list[messages.AttemptRef]]:
+def _apply_heartbeats(batch: list[Beat]) -> list[list[messages.AttemptToKill]]:
     rows = [
         services.HeartbeatRow(
             agent_id=received.session.agent_id,

@@ -195,7 +195,7 @@ def close_sessions(sessions: Sequence[tuple[uuid.UUID, uuid.UUID]], *, now: date
 
 def apply_heartbeats(
     rows: Sequence[HeartbeatRow], *, now: datetime, lease_secs: float
-) -> list[list[messages.AttemptRef]]:
+) -> list[list[messages.AttemptToKill]]:
     """Renew the leases that the heartbeats name; return for each heartbeat the attempts to kill."""
     keys = [
         AttemptKey(agent_id=row.agent_id, instance_id=attempt.instance_id, token=attempt.token)
@@ -222,7 +222,7 @@ def apply_heartbeats(
     settled = _settled([key.instance_id for key in keys if key.instance_id not in renewed], now=now)
     return [
         [
-            attempt
+            messages.AttemptToKill(instance_id=attempt.instance_id, token=attempt.token)
             for attempt in row.heartbeat.attempts
             if attempt.instance_id in unwanted
             or (attempt.instance_id not in renewed and attempt.instance_id not in settled)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from agents.daemon import spool
-from agents.protocol.messages import AttemptMetrics, AttemptReport, AttemptStatus, HeldStatus, OutputOffsets
+from agents.protocol.messages import AttemptMetrics, AttemptReport, AttemptStatus, HeldStatus, OutputSizes
 from agents.protocol.strict_json import StrictJsonError, parse_strict
 
 RUNNING_SEQ: Final = 1
@@ -86,7 +86,7 @@ class HeldAttempt:
             error_message=" ".join(filter(None, (message, problem)))[:_MAX_MESSAGE_CHARS] or None,
             result=result,
             metrics=AttemptMetrics(**outcome["metrics"]) if outcome.get("metrics") else None,
-            output_size=OutputOffsets(**self.sizes),
+            output_size=OutputSizes(**self.sizes),
             output_truncated=bool(outcome.get("output_truncated")) or None,
             start_delay_ms=self.start_delay_ms,
         )

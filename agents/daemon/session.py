@@ -51,6 +51,7 @@ class Session:
             heartbeat_secs=5, lease_secs=30, lead_secs=2, kill_grace_secs=10, max_chunk_bytes=128 * 1024
         )
         self._round_trip_secs = 0.0
+        self._passed_over: set[str] = set()
         self.reconnect_after_secs: float | None = None
         self._handlers: dict[type[messages.Payload], Callable[[Any, float], Coroutine[Any, Any, None]]] = {
             messages.Lease: self._on_lease,
@@ -105,15 +106,13 @@ class Session:
                 instance_id=attempt.instance_id,
                 token=attempt.token,
                 status=attempt.status,
-                output_size=messages.OutputOffsets(**attempt.sizes),
+                output_size=messages.OutputSizes(**attempt.sizes),
             )
             for attempt in supervisor.attempts.values()
         ]
         await self._socket.send(encode_frame(daemon.registration(protocol=PROTOCOL_VERSION, attempts=held)))
         while True:
-            text = await self._socket.recv()
-            received_at = time.monotonic()
-            payload = decode_frame(text, messages.SERVER_MESSAGES).payload
+            payload, received_at = await self._next_message()
             if isinstance(payload, messages.Goodbye):
                 self.reconnect_after_secs = payload.reconnect_after_ms / 1000
                 raise Replaced if payload.reason == "replaced" else Refused(payload.reason)
@@ -177,16 +176,29 @@ class Session:
 
     async def _receive(self) -> None:
         while True:
-            text = await self._socket.recv()
-            received_at = time.monotonic()
             try:
-                payload = decode_frame(text, messages.SERVER_MESSAGES).payload
+                payload, received_at = await self._next_message()
             except MessageError as error:
                 logger.error("the server sent what this agent does not understand: %s", error)
                 continue
             handler = self._handlers.get(type(payload))
             if handler is not None:
                 await handler(payload, received_at)
+
+    async def _next_message(self) -> tuple[messages.Payload, float]:
+        """Return the next message of a kind that is known here, and when it came; raise MessageError."""
+        while True:
+            text = await self._socket.recv()
+            received_at = time.monotonic()
+            try:
+                return decode_frame(text, messages.SERVER_MESSAGES).payload, received_at
+            except MessageError as error:
+                if error.code != "unknown_kind":
+                    raise
+                # A later server may say more. It is nothing to answer, nor to tell at every message.
+                if error.detail not in self._passed_over:
+                    self._passed_over.add(error.detail)
+                    logger.info("passed over what a later server says: %s", error.detail)
 
     async def _on_lease(self, lease: messages.Lease, _received_at: float) -> None:
         sent_at, named = self._beats.pop(lease.nonce, (0.0, []))

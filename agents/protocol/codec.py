@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -39,6 +39,7 @@ class _Envelope(msgspec.Struct):
     payload: msgspec.Raw | Payload
 
 
+_ENVELOPE: Final = {"kind", "id", "timestamp", "payload"}
 _encoder = msgspec.json.Encoder()
 
 
@@ -56,6 +57,7 @@ def encode_frame(payload: Payload, *, frame_id: str | None = None, timestamp: in
 def decode_frame(text: str | bytes, messages: dict[str, type[Payload]]) -> Frame:
     """Return the frame that `text` holds, its payload decoded as the class that `messages` has for its kind.
 
+    A class that forbids unknown fields forbids them around its payload too.
     Raises FrameError where the text is no strict JSON object, MessageError (`unknown_kind`, `invalid`)
     where its content is not a message.
     """
@@ -76,12 +78,12 @@ def decode_frame(text: str | bytes, messages: dict[str, type[Payload]]) -> Frame
         raise MessageError(frame_id=frame_id, code="invalid", detail="kind: expected a string")
     if type(timestamp) is not int:
         raise MessageError(frame_id=frame_id, code="invalid", detail="timestamp: expected an integer")
-    unknown = value.keys() - {"kind", "id", "timestamp", "payload"}
-    if unknown:
-        raise MessageError(frame_id=frame_id, code="invalid", detail=f"unknown field {min(unknown)[:80]!r}")
     message = messages.get(kind)
     if message is None:
         raise MessageError(frame_id=frame_id, code="unknown_kind", detail=f"unknown kind {kind[:80]!r}")
+    unknown = value.keys() - _ENVELOPE
+    if unknown and message.__struct_config__.forbid_unknown_fields:
+        raise MessageError(frame_id=frame_id, code="invalid", detail=f"unknown field {min(unknown)[:80]!r}")
     return Frame(id=frame_id, timestamp=timestamp, payload=_convert(frame_id, value.get("payload"), message))
 
 

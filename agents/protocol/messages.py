@@ -1,8 +1,10 @@
 """Every message of the agent protocol as a typed structure.
 
-A class is one payload; `kind` in the frame names it. Unknown fields and wrong types are refused when a
-payload is decoded (`msgspec` does both), so a handler never checks a shape. Times in `_ms` are epoch
-milliseconds of the sender's clock where the name ends in `at_ms` or `time_ms`, else durations.
+A class is one payload; `kind` in the frame names it. Wrong types are refused when a payload is decoded
+(`msgspec` does that), so a handler never checks a shape. Unknown fields are refused in what an agent
+sends; in what a server sends they are passed over, because servers are upgraded before agents. Times in
+`_ms` are epoch milliseconds of the sender's clock where the name ends in `at_ms` or `time_ms`, else
+durations.
 """
 
 import uuid
@@ -43,47 +45,55 @@ COMMAND_KINDS: Final[tuple[CommandKind, ...]] = (
 )
 
 
-class Payload(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class Payload(Struct, omit_defaults=True, kw_only=True):
     """Base of all payloads; `KIND` is the frame's `kind`."""
 
     KIND: ClassVar[str]
 
 
-class Item(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class Item(Struct, omit_defaults=True, kw_only=True):
     """Base of the structures inside payloads."""
+
+
+class AgentPayload(Payload, forbid_unknown_fields=True):
+    """Base of the payloads that agents send."""
+
+
+class AgentItem(Item, forbid_unknown_fields=True):
+    """Base of the structures inside what agents send."""
 
 
 # --- agent → server ---------------------------------------------------------------------------------
 
 
-class Capabilities(Item):
+class Capabilities(AgentItem):
     max_concurrent_tasks: Annotated[int, Meta(ge=1, le=10_000)]
     commands: Annotated[list[CommandKind], Meta(max_length=64)]
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-class AttemptRef(Item):
+class AttemptRef(AgentItem):
     instance_id: uuid.UUID
     token: Token
 
 
-class HeldAttempt(Item):
+class HeldAttempt(AgentItem):
     """An attempt that the agent still holds when it registers; `output_size` in bytes per stream."""
 
     instance_id: uuid.UUID
     token: Token
     status: HeldStatus
-    output_size: "OutputOffsets | Count | None" = None
+    output_size: "OutputSizes | Count | None" = None
 
 
-class OutputOffsets(Item, omit_defaults=False):
-    """Bytes of each stream: sizes on the agent, or how much the server has stored."""
+class OutputSizes(AgentItem, omit_defaults=False):
+    """Bytes that an attempt has printed, by stream."""
 
     stdout: Count = 0
     stderr: Count = 0
 
 
-class Register(Payload):
+class Register(AgentPayload):
     KIND = "register"
     protocol: int
     agent_id: uuid.UUID
@@ -96,7 +106,7 @@ class Register(Payload):
     attempts: Annotated[list[HeldAttempt], Meta(max_length=10_000)] = field(default_factory=list)
 
 
-class AgentMetrics(Item):
+class AgentMetrics(AgentItem):
     """What the agent's machine is doing: usages in percent, load as the kernel's, uptime in seconds."""
 
     cpu_usage: float | None = None
@@ -106,7 +116,7 @@ class AgentMetrics(Item):
     uptime: float | None = None
 
 
-class Heartbeat(Payload):
+class Heartbeat(AgentPayload):
     KIND = "heartbeat"
     nonce: Count
     status: AgentActivity
@@ -115,25 +125,25 @@ class Heartbeat(Payload):
     attempts: Annotated[list[AttemptRef], Meta(max_length=10_000)] = field(default_factory=list)
 
 
-class Ready(Payload):
+class Ready(AgentPayload):
     KIND = "ready"
     nonce: Count
     slots: Annotated[int, Meta(ge=0, le=10_000)]
 
 
-class DeclinedAttempt(Item):
+class DeclinedAttempt(AgentItem):
     instance_id: uuid.UUID
     token: Token
     reason: Annotated[str, Meta(max_length=1000)]
 
 
-class Accepted(Payload):
+class Accepted(AgentPayload):
     KIND = "accepted"
     attempts: Annotated[list[AttemptRef], Meta(max_length=10_000)] = field(default_factory=list)
     declined: Annotated[list[DeclinedAttempt], Meta(max_length=10_000)] = field(default_factory=list)
 
 
-class AttemptMetrics(Item):
+class AttemptMetrics(AgentItem):
     """What one attempt used: CPU in seconds, memory peak and disk traffic in bytes."""
 
     cpu_time: float | None = None
@@ -142,7 +152,7 @@ class AttemptMetrics(Item):
     disk_write: Count | None = None
 
 
-class AttemptReport(Item):
+class AttemptReport(AgentItem):
     instance_id: uuid.UUID
     token: Token
     seq: Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -153,17 +163,17 @@ class AttemptReport(Item):
     error_message: Text | None = None
     result: Any = None
     metrics: AttemptMetrics | None = None
-    output_size: OutputOffsets | Count | None = None
+    output_size: OutputSizes | Count | None = None
     output_truncated: bool | None = None
     start_delay_ms: float | None = None
 
 
-class Report(Payload):
+class Report(AgentPayload):
     KIND = "report"
     reports: Annotated[list[AttemptReport], Meta(min_length=1, max_length=MAX_REPORTS_PER_FRAME)]
 
 
-class OutputChunk(Item):
+class OutputChunk(AgentItem):
     """`data` is base64 on the wire; `offset` counts the bytes of that stream before it."""
 
     instance_id: uuid.UUID
@@ -174,24 +184,24 @@ class OutputChunk(Item):
     at_ms: EpochMs
 
 
-class Output(Payload):
+class Output(AgentPayload):
     KIND = "output"
     chunks: Annotated[list[OutputChunk], Meta(min_length=1, max_length=1000)]
 
 
-class LogLine(Item):
+class LogLine(AgentItem):
     at_ms: EpochMs
     level: LogLevel
     message: Annotated[str, Meta(max_length=8192)]
     instance_id: uuid.UUID | None = None
 
 
-class Log(Payload):
+class Log(AgentPayload):
     KIND = "log"
     lines: Annotated[list[LogLine], Meta(max_length=1000)]
 
 
-class CommandResult(Payload):
+class CommandResult(AgentPayload):
     KIND = "command_result"
     command_id: uuid.UUID
     ok: bool
@@ -208,6 +218,18 @@ class AgentConfig(Item):
     lead_secs: float
     kill_grace_secs: float
     max_chunk_bytes: int
+
+
+class OutputOffsets(Item, omit_defaults=False):
+    """How many bytes of each stream the server has stored."""
+
+    stdout: Count = 0
+    stderr: Count = 0
+
+
+class AttemptToKill(Item):
+    instance_id: uuid.UUID
+    token: Token
 
 
 class RegisteredAttempt(Item, omit_defaults=False):
@@ -256,7 +278,7 @@ class Lease(Payload, omit_defaults=False):
     nonce: Count
     ttl_ms: Count
     server_time_ms: EpochMs
-    kill: list[AttemptRef] = field(default_factory=list)
+    kill: list[AttemptToKill] = field(default_factory=list)
 
 
 class Dispatch(Payload, omit_defaults=False):

@@ -3,6 +3,8 @@
 from typing import Final
 
 PROTOCOL_VERSION: Final = 1
+# What a server takes: the current version and the one before, because agents are upgraded after servers.
+SUPPORTED_VERSIONS: Final = frozenset({1})
 SUBPROTOCOL: Final = "hetuflow.agent.v1"
 SOCKET_PATH: Final = "/ws/agent"
 

@@ -16,7 +16,7 @@ MESSAGES = messages.AGENT_MESSAGES | messages.SERVER_MESSAGES
 STRUCTURES = {
     name: item
     for name, item in inspect.getmembers(messages, inspect.isclass)
-    if issubclass(item, messages.Item) and item is not messages.Item
+    if issubclass(item, messages.Item) and item not in {messages.Item, messages.AgentItem}
 }
 
 

@@ -239,4 +239,18 @@ MUTANTS: Final = (
         "        elif following.offset < segment.offset:\n",
         ("tests/scheduling/test_recurrence.py", "tests/scheduling/golden"),
     ),
+    Mutant(
+        "an agent refuses what a later server adds",
+        "agents/protocol/messages.py",
+        "class Item(Struct, omit_defaults=True, kw_only=True):",
+        "class Item(Struct, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):",
+        ("tests/agents/test_versions.py",),
+    ),
+    Mutant(
+        "a server passes over what an agent misspelt",
+        "agents/protocol/messages.py",
+        "class AgentPayload(Payload, forbid_unknown_fields=True):",
+        "class AgentPayload(Payload):",
+        ("tests/agents/test_versions.py",),
+    ),
 )

@@ -1,5 +1,7 @@
 """What a session counts by: its own steady clock, from the moment at which it sent."""
 
+import json
+import logging
 import uuid
 from types import SimpleNamespace
 
@@ -8,7 +10,7 @@ import pytest
 from agents.daemon import session
 from agents.daemon.session import Session
 from agents.protocol import messages
-from agents.protocol.codec import decode_frame
+from agents.protocol.codec import MessageError, decode_frame, encode_frame
 
 
 class Supervisor:
@@ -50,3 +52,33 @@ async def test_an_answer_to_no_heartbeat_of_ours_renews_nothing(clock):
     talk = Session(SimpleNamespace(supervisor=supervisor), SimpleNamespace(latency=0.0))
     await talk._on_lease(messages.Lease(nonce=9, ttl_ms=30_000, server_time_ms=0, kill=[]), clock.at)
     assert supervisor.renewed == [([], 30.0)]
+
+
+class Server:
+    """Says these texts, one after the other."""
+
+    def __init__(self, *texts: str) -> None:
+        self._texts = list(texts)
+
+    async def recv(self) -> str:
+        return self._texts.pop(0)
+
+
+async def test_kinds_of_a_later_server_are_passed_over_and_told_once(caplog):
+    ack = messages.Ack(ids=["1"])
+    news = [
+        json.dumps({"kind": kind, "id": "1", "timestamp": 1, "payload": {"of": "a later server"}})
+        for kind in ("praise", "praise", "blame")
+    ]
+    talk = Session(SimpleNamespace(), Server(*news, encode_frame(ack)))
+    with caplog.at_level(logging.INFO):
+        payload, _ = await talk._next_message()
+    assert payload == ack
+    told = [line for line in caplog.messages if "a later server" in line]
+    assert ["praise" in line for line in told] == [True, False]
+
+
+async def test_a_message_of_a_known_kind_that_is_wrong_is_an_error():
+    wrong = json.dumps({"kind": "ack", "id": "1", "timestamp": 1, "payload": {"ids": "1"}})
+    with pytest.raises(MessageError, match="invalid"):
+        await Session(SimpleNamespace(), Server(wrong))._next_message()
