@@ -12,6 +12,7 @@ from scheduling.querysets import InstanceQuerySet, TaskQuerySet
 from scheduling.states import (
     INSTANCE_LIVE,
     TASK_CLAIMABLE,
+    TASK_TERMINAL,
     InstanceStatus,
     Outcome,
     TaskStatus,
@@ -103,6 +104,12 @@ class Task(models.Model):
             models.Index(fields=["-scheduled_at", "id"], name="task_by_scheduled_at"),
             models.Index(fields=["-created_at", "id"], name="task_by_created_at"),
             models.Index(fields=["-completed_at", "id"], name="task_by_completed_at"),
+            # Along which retention walks.
+            models.Index(
+                fields=["job", "completed_at", "id"],
+                condition=Q(status__in=TASK_TERMINAL),
+                name="task_ended",
+            ),
             models.Index(
                 fields=["scheduled_at"], condition=Q(status__in=TASK_CLAIMABLE), name="task_upcoming"
             ),

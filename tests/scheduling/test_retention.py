@@ -96,6 +96,46 @@ def test_what_has_not_ended_is_never_touched_and_hides_nothing_behind_it():
     assert left(job) == {waiting, last}
 
 
+def waiting(job, count):
+    """Make tasks that wait, of an instant long ago."""
+    return {factories.task(job=job, scheduled_at=NOW - 900 * DAY - n * DAY).pk for n in range(count)}
+
+
+def ended_lately(job, count):
+    """Make tasks that ended an hour ago, whatever their ids."""
+    return {ended(job, days=1 / 24) for _ in range(count)}
+
+
+@pytest.mark.parametrize("before", [waiting, ended_lately])
+def test_an_old_task_goes_however_many_with_lower_ids_stay(before):
+    job = factories.job()
+    create_rule(namespace="default", keep_days=30)
+    stay = before(job, 201)
+    ended(job, days=31)
+    assert forget() == 1
+    assert left(job) == stay
+
+
+def test_the_last_are_those_that_ended_last():
+    job = factories.job()
+    create_rule(namespace="default", job=job, keep_last=2)
+    first, _second, third = (ended(job, days=days) for days in (1, 5, 3))
+    assert forget() == 1
+    assert left(job) == {first, third}
+
+
+def test_jobs_that_keep_many_are_looked_at_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(retention, "COUNTED_PER_STEP", 5)
+    jobs = [factories.job() for _ in range(4)]
+    for job, last in zip(jobs, (2, 3, 1, 9), strict=True):
+        create_rule(namespace="default", job=job, keep_last=last)
+    steps, first = [], 0
+    while rules := retention._next_rules(first):
+        steps.append([last for _job, _days, last in rules])
+        first = rules[-1][0] + 1
+    assert steps == [[2, 3], [1], [9]]
+
+
 @pytest.mark.parametrize(
     ("rules", "kept"),
     [
@@ -145,8 +185,9 @@ def test_much_output_goes_in_several_transactions(monkeypatch, django_assert_num
     job = factories.job()
     for _ in range(3):
         ended(job, days=2, output=b"x" * 60)
-    jobs = retention._next_jobs(0)
-    assert [retention._delete_batch(jobs, now=NOW) for _ in range(3)] == [2, 1, 0]
+    keeper, ends = Retention(), {job.pk: (NOW - DAY, 0)}
+    assert [keeper.delete_batch(ends) for _ in range(2)] == [2, 1]
+    assert not ends
 
 
 @pytest.mark.django_db(transaction=True)
@@ -159,6 +200,43 @@ def test_what_somebody_has_locked_is_left_for_later_and_nobody_waits():
         assert at_once(forget) == [1]
     assert (left(job), free in left(job)) == ({held}, False)
     assert forget() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_attempt_whose_output_is_being_stored_is_left_for_later_with_its_task():
+    create_rule(namespace="*", keep_days=1)
+    job = factories.job()
+    held, _free = ended(job, days=2), ended(job, days=2)
+    with transaction.atomic():
+        TaskInstance.objects.select_for_update(no_key=True).get(task_id=held)
+        assert at_once(forget) == [1]
+    assert (left(job), OutputChunk.objects.count()) == ({held}, 1)
+    assert forget() == 1
+
+
+def test_one_index_leads_to_what_is_kept_and_to_what_goes():
+    create_rule(namespace="*", keep_days=1, keep_last=3)
+    job = factories.job()
+    for _ in range(5):
+        ended(job, days=0)
+    plans = []
+
+    def explain(execute, sql, params, many, context):
+        if "FROM unnest" in sql:
+            with connection.cursor() as cursor:
+                cursor.cursor.execute(f"EXPLAIN {sql}", params)
+                plans.append(str(cursor.fetchall()))
+        return execute(sql, params, many, context)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_sort = off")
+    with connection.execute_wrapper(explain):
+        assert forget() == 2
+    assert len(plans) == 2
+    for plan in plans:
+        assert "using task_ended" in plan
+        assert "Sort" not in plan
 
 
 @pytest.mark.django_db(transaction=True)
