@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 REGISTER_TIMEOUT_SECS: Final = 15.0
 MAX_LOG_LINES_PER_FRAME: Final = 200
 _REMEMBERED_BEATS: Final = 8
+_REMEMBERED_OFFERS: Final = 1000
 
 
 class Replaced(Exception):
@@ -47,6 +48,7 @@ class Session:
         self._ready_due = False
         self._nonce = 0
         self._beats: dict[int, tuple[float, list[uuid.UUID]]] = {}
+        self._offered_at: dict[int, float] = {}
         self._config = messages.AgentConfig(
             heartbeat_secs=5, lease_secs=30, lead_secs=2, kill_grace_secs=10, max_chunk_bytes=128 * 1024
         )
@@ -110,6 +112,7 @@ class Session:
             )
             for attempt in supervisor.attempts.values()
         ]
+        sent_at = time.monotonic()
         await self._socket.send(encode_frame(daemon.registration(protocol=PROTOCOL_VERSION, attempts=held)))
         while True:
             payload, received_at = await self._next_message()
@@ -121,7 +124,7 @@ class Session:
         self._config = payload.config
         daemon.registered(payload)
         await self._take_on(
-            payload.resend, received_at=received_at, lease_ttl_ms=int(payload.config.lease_secs * 1000)
+            payload.resend, received_at=received_at, lease_until=sent_at + payload.config.lease_secs
         )
         self.offer_slots()
 
@@ -152,7 +155,7 @@ class Session:
             return encode_frame(payload)
         if self._ready_due:
             self._ready_due = False
-            return encode_frame(messages.Ready(nonce=self._next_nonce(), slots=daemon.offered_slots))
+            return encode_frame(self._offer())
         frame_id = str(uuid.uuid4())
         if daemon.outbox.has_next:
             reports = daemon.outbox.take(frame_id)
@@ -167,6 +170,13 @@ class Session:
         if lines := daemon.log_lines.take(MAX_LOG_LINES_PER_FRAME):
             return encode_frame(messages.Log(lines=lines))
         return None
+
+    def _offer(self) -> messages.Ready:
+        ready = messages.Ready(nonce=self._next_nonce(), slots=self._daemon.offered_slots)
+        self._offered_at[ready.nonce] = time.monotonic()
+        if len(self._offered_at) > _REMEMBERED_OFFERS:
+            del self._offered_at[next(iter(self._offered_at))]
+        return ready
 
     def _next_nonce(self) -> int:
         self._nonce += 1
@@ -207,17 +217,22 @@ class Session:
             self._daemon.kill(attempt.instance_id)
 
     async def _on_dispatch(self, dispatch: messages.Dispatch, received_at: float) -> None:
-        await self._take_on(dispatch.tasks, received_at=received_at, lease_ttl_ms=dispatch.lease_ttl_ms)
+        # Where this machine stood still, the frame has lain here, and others may have its tasks by now. Its
+        # lease began after the offer that it answers, and of that we know when it was.
+        offered_at = self._offered_at.get(dispatch.nonce, received_at - self._measured_round_trip_secs)
+        await self._take_on(
+            dispatch.tasks, received_at=received_at, lease_until=offered_at + dispatch.lease_ttl_ms / 1000
+        )
 
     async def _take_on(
-        self, tasks: list[messages.DispatchedTask], *, received_at: float, lease_ttl_ms: int
+        self, tasks: list[messages.DispatchedTask], *, received_at: float, lease_until: float
     ) -> None:
         if not tasks:
             return
         accepted, declined = await self._daemon.take_on(
             tasks,
             received_at=received_at - self._measured_round_trip_secs / 2,
-            lease_until=received_at - self._measured_round_trip_secs + lease_ttl_ms / 1000,
+            lease_until=lease_until,
         )
         self.send_soon(messages.Accepted(attempts=accepted, declined=declined))
         if declined:

@@ -97,7 +97,8 @@ class Supervisor:
     ) -> tuple[list[AttemptRef], list[DeclinedAttempt]]:
         """Take tasks on for their instants; return which were accepted, on disk, and which were not.
 
-        One that is in hand already is accepted again and not started again.
+        One that is in hand already is accepted again and not started again. One whose lease is over is not
+        started: the server has given it up, or is about to.
         """
         accepted: list[AttemptRef] = []
         declined: list[DeclinedAttempt] = []
@@ -107,6 +108,8 @@ class Supervisor:
             held = self.attempts.get(task.instance_id)
             if held is not None:
                 accepted.append(AttemptRef(instance_id=task.instance_id, token=held.token))
+            elif time.monotonic() >= lease_until:
+                declined.append(spooling.declined(task, "its lease ran out before it arrived"))
             elif len(fresh) >= free:
                 declined.append(spooling.declined(task, "no free slot"))
             else:

@@ -148,6 +148,20 @@ MUTANTS: Final = (
         ("tests/scheduling/test_lifecycle.py", "tests/test_model.py"),
     ),
     Mutant(
+        "I3: the lease of a dispatch is counted from its receipt",
+        "agents/daemon/session.py",
+        "lease_until=offered_at + dispatch",
+        "lease_until=received_at + dispatch",
+        ("tests/agents/daemon/test_session.py",),
+    ),
+    Mutant(
+        "I3: what arrives after its lease is started",
+        "agents/daemon/supervisor.py",
+        "time.monotonic() >= lease_until",
+        "False",
+        ("tests/agents/daemon/test_supervisor.py",),
+    ),
+    Mutant(
         "I8: a lease is counted from its receipt",
         "agents/daemon/session.py",
         "until=sent_at + lease.ttl_ms / 1000)",

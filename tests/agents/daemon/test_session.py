@@ -82,3 +82,23 @@ async def test_a_message_of_a_known_kind_that_is_wrong_is_an_error():
     wrong = json.dumps({"kind": "ack", "id": "1", "timestamp": 1, "payload": {"ids": "1"}})
     with pytest.raises(MessageError, match="invalid"):
         await Session(SimpleNamespace(), Server(wrong))._next_message()
+
+
+async def test_the_lease_of_a_dispatch_runs_from_the_offer_that_it_answers(clock):
+    """A frame that lay in the socket while the machine stood still must not begin a lease when it is read."""
+    taken_on = []
+
+    async def take_on(tasks, *, received_at, lease_until):
+        taken_on.append(lease_until)
+        return [], []
+
+    daemon = SimpleNamespace(take_on=take_on, offered_slots=2)
+    talk = Session(daemon, SimpleNamespace(latency=0.0))
+    talk.offer_slots()
+    offer = decode_frame(talk._next_frame(), messages.AGENT_MESSAGES).payload
+    clock.at += 12
+    dispatch = messages.Dispatch(nonce=offer.nonce, lease_ttl_ms=30_000, tasks=[SimpleNamespace()])
+    await talk._on_dispatch(dispatch, clock.at)
+    # One that answers no offer of ours: its arrival is all that we know.
+    await talk._on_dispatch(messages.Dispatch(nonce=99, lease_ttl_ms=30_000, tasks=dispatch.tasks), clock.at)
+    assert taken_on == [1030.0, 1042.0]

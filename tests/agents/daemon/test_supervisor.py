@@ -365,3 +365,16 @@ async def test_a_folder_that_was_never_finished_is_no_attempt(tmp_path, content)
     async with Machine(tmp_path) as machine:
         assert machine.supervisor.attempts == {}
     assert not folder.exists()
+
+
+async def test_what_arrives_after_its_lease_is_not_started(tmp_path):
+    """Others may have it by now: the machine stood still while the dispatch lay in its socket."""
+    late, again = task("echo late"), task("sleep 60")
+    async with Machine(tmp_path) as machine:
+        await machine.run(again)
+        accepted, declined = await machine.run(late, again, lease_secs=0)
+        assert [each.instance_id for each in accepted] == [again.instance_id]
+        assert [(each.instance_id, each.reason) for each in declined] == [
+            (late.instance_id, "its lease ran out before it arrived")
+        ]
+        assert late.instance_id not in machine.supervisor.attempts
