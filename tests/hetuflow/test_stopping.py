@@ -52,6 +52,13 @@ def _is_waiting_for_a_lock() -> bool:
     )
 
 
+def _nobody_else_is_connected() -> bool:
+    return not _count(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    )
+
+
 @pytest.mark.parametrize(("command", "is_up"), [("server", _server_is_up), ("scheduler", _scheduler_is_up)])
 def test_sigterm_ends_it_with_status_0(command: str, is_up: Callable[[], bool]) -> None:
     with manage(command, HETUFLOW_PORT=str(free_port())) as program:
@@ -68,3 +75,5 @@ def test_sigterm_ends_it_also_while_the_database_hangs(command: str) -> None:
             _until(_is_waiting_for_a_lock)
 
             assert program.stop() == 0
+    # What it asked the database for goes on there until the lock is gone, and would meet what comes next.
+    _until(_nobody_else_is_connected)
