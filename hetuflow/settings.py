@@ -140,6 +140,15 @@ _options["options"] = (
 )
 _options["application_name"] = "hetuflow"
 _options["connect_timeout"] = 5
+# Without these, a network that swallows everything is waited for as long as the kernel likes: a quarter of an
+# hour where something was sent, two hours where nothing was.
+for _name, _value in {
+    "tcp_user_timeout": 15_000,  # ms
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}.items():
+    _options.setdefault(_name, _value)
 DATABASE_POOL_SIZE = env.int("HETUFLOW_DATABASE_POOL_SIZE", 16)
 if 0 < DATABASE_POOL_SIZE < 6:
     raise ImproperlyConfigured(
