@@ -51,6 +51,7 @@ UNFOLD: dict[str, Any] = {
     "SCRIPTS": [
         lambda request: static("hetuflow/alpine.js"),
         lambda request: static("hetuflow/admin.js"),
+        lambda request: static("hetuflow/renew.js"),
     ],
     "COLORS": {
         "primary": {

@@ -1,5 +1,4 @@
-// What every page of the admin needs: a question before what cannot be undone, a button that copies, and parts that
-// renew themselves.
+// What every page of the admin needs: a question before what cannot be undone, and a button that copies.
 "use strict";
 
 document.addEventListener("submit", (event) => {
@@ -47,46 +46,4 @@ document.addEventListener("click", async (event) => {
       label.textContent = before;
     }, 2000);
   }
-});
-
-// <div id="…" data-refresh-secs="2" data-refresh-url="…">: fetched again so often, from this page unless it names
-// another one, as long as the fetched one says so, too.
-document.addEventListener("DOMContentLoaded", () => {
-  const find = (root) => root.querySelector("[data-refresh-secs]");
-
-  const isSelected = (part) => {
-    const selection = window.getSelection();
-    return !selection.isCollapsed && selection.containsNode(part, true);
-  };
-
-  const isBusy = (part) => document.hidden || part.contains(document.activeElement) || isSelected(part);
-
-  const renew = async () => {
-    const part = find(document);
-    try {
-      if (!isBusy(part)) {
-        const response = await fetch(part.dataset.refreshUrl || window.location.href, { redirect: "error" });
-        if (!response.ok) {
-          throw new Error(`status ${response.status}`);
-        }
-        const page = new DOMParser().parseFromString(await response.text(), "text/html");
-        const fresh = page.getElementById(part.id);
-        if (fresh) {
-          part.replaceWith(document.adoptNode(fresh));
-        }
-      }
-    } catch (error) {
-      console.warn("Hetuflow: this page cannot be renewed at the moment", error);
-    }
-    plan();
-  };
-
-  const plan = () => {
-    const part = find(document);
-    if (part) {
-      window.setTimeout(renew, Number(part.dataset.refreshSecs) * 1000);
-    }
-  };
-
-  plan();
 });
