@@ -9,10 +9,10 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	if command -v $$name >/dev/null 2>&1 && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then echo $$name; break; fi; done)
 
-.PHONY: help run test fuzz lint format bench mutants clean
+.PHONY: help run test test-browser screenshots fuzz lint format bench mutants clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Hetuflow needs Python 3.11 or later; set PYTHON=/path/to/python3" >&2; exit 1; }
@@ -36,6 +36,12 @@ run: $(VENV)/.installed ## Start everything on this machine; Ctrl-C stops it
 
 test: $(VENV)/.installed-dev ## Run the tests on a PostgreSQL of their own
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-browser: $(VENV)/.installed-dev ## Drive the admin with the Chromium of this machine
+	@$(BIN)/python -m tests.browser $(ARGS)
+
+screenshots: ARGS += --screenshots
+screenshots: test-browser ## The same, and make the pictures in docs/screenshots anew
 
 fuzz: $(VENV)/.installed-dev ## Try the REST API for longer, with a seed that is printed
 	@$(BIN)/python -m tests.conformance $(ARGS)
