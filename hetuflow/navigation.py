@@ -91,6 +91,7 @@ UNFOLD: dict[str, Any] = {
                     _entry(_("Tasks"), "checklist", "scheduling.task"),
                     _entry(_("Task instances"), "terminal", "scheduling.taskinstance"),
                     _entry(_("Backfills"), "history", "scheduling.backfill"),
+                    _entry(_("Bulk actions"), "checklist_rtl", "scheduling.bulkaction", is_for_all=True),
                     _entry(
                         _("Alerts"),
                         "notifications",

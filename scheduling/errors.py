@@ -66,3 +66,9 @@ class InUse(SchedulingError):
     """Others refer to this object."""
 
     code = "in_use"
+
+
+class NotPermitted(SchedulingError):
+    """Your role in this namespace does not allow it."""
+
+    code = "permission_denied"

@@ -72,3 +72,29 @@ class BackfillFailure(models.TextChoices):
 class AlertKind(models.TextChoices):
     MISSED = "missed", _("instants were missed")
     PAUSED = "paused", _("paused after failures")
+
+
+class BulkVerb(models.TextChoices):
+    """What can be done to many at once: the subject and what is done to it, as in the audit log."""
+
+    RUN_JOBS = "job.run", _("run jobs")
+    ENABLE_JOBS = "job.enable", _("enable jobs")
+    DISABLE_JOBS = "job.disable", _("disable jobs")
+    ENABLE_SCHEDULES = "schedule.enable", _("enable schedules")
+    DISABLE_SCHEDULES = "schedule.disable", _("disable schedules")
+    CANCEL_TASKS = "task.cancel", _("cancel tasks")
+    RETRY_TASKS = "task.retry", _("retry tasks")
+
+
+class BulkStatus(models.TextChoices):
+    RUNNING = "running", _("running")
+    COMPLETED = "completed", _("completed")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+class BulkState(models.TextChoices):
+    """What became of one object of a bulk action."""
+
+    WAITING = "waiting", _("to do")
+    DONE = "done", _("done")
+    REFUSED = "refused", _("refused")

@@ -14,7 +14,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from access import throttling
 from scheduling.clock import database_now
-from scheduling.services import backfilling, lifecycle, planning, rescue, zone_data
+from scheduling.services import backfilling, bulk, lifecycle, planning, rescue, zone_data
 from scheduling.services.retention import Retention
 
 logger = logging.getLogger(__name__)
@@ -32,11 +32,13 @@ class Duty:
     """Something done again and again; `run_once` may race with itself in other processes.
 
     It is done at once and then every `every_secs` by the monotonic clock, after a failure at the next tick.
+    What `has_more` goes on as soon as the other duties had their turn, while its `run_once` returns True.
     """
 
     name: str
     run_once: Callable[[datetime], object]
     every_secs: float = 0.0
+    has_more: bool = False
 
 
 def plan(now: datetime) -> int:
@@ -52,6 +54,7 @@ DUTIES: Final = (
     Duty("planning", plan),
     Duty("zone data", lambda now: zone_data.run_once(now=now), every_secs=ZONE_DATA_SECS),
     Duty("backfilling", lambda now: backfilling.run_once(now=now)),
+    Duty("bulk actions", lambda now: bulk.run_once(now=now), has_more=True),
     Duty("overlap", lambda now: lifecycle.skip_overlapping_tasks(now=now)),
     Duty("replace", lambda now: lifecycle.replace_overlapping_attempts(now=now)),
     Duty("rescue", lambda now: rescue.run_once(now=now)),
@@ -65,15 +68,17 @@ def run_forever(stop: threading.Event) -> None:
     """Run all duties once a tick until `stop` is set; one that fails does not stop the others."""
     due_at = dict.fromkeys(DUTIES, -math.inf)
     while not stop.is_set():
+        pause_secs = TICK_SECS
         for duty in DUTIES:
             if due_at[duty] > time.monotonic():
                 continue
             try:
-                duty.run_once(database_now())
+                if duty.run_once(database_now()) and duty.has_more:
+                    pause_secs = 0.0
                 due_at[duty] = time.monotonic() + duty.every_secs
             except (OperationalError, InterfaceError) as error:
                 logger.warning("database away during %s: %s", duty.name, error)
                 connection.close()
             except Exception:
                 logger.exception("%s failed", duty.name)
-        stop.wait(TICK_SECS)
+        stop.wait(pause_secs)

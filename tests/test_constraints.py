@@ -17,6 +17,8 @@ from rest.models import IdempotencyKey
 from scheduling.models import (
     Alert,
     Backfill,
+    BulkAction,
+    BulkTarget,
     Calendar,
     Freeze,
     Job,
@@ -73,6 +75,14 @@ def rule(**fields):
 def backfill(**fields):
     values = {"range_from": NOW, "range_to": NOW, "planned_until": NOW, "total": 1, **fields}
     return Backfill.objects.create(schedule=factories.schedule(), **values)
+
+
+def bulk_action(**fields):
+    return BulkAction.objects.create(**{"verb": "job.run", "total": 1, **fields})
+
+
+def bulk_target(**fields):
+    return BulkTarget.objects.create(**{"action": bulk_action(), "target_id": 1, **fields})
 
 
 def change(model, row, **fields):
@@ -152,6 +162,12 @@ VIOLATIONS = {
     "retentionrule_says_something": lambda: rule(keep_days=None),
     "retentionrule_for_all_names_no_job": lambda: rule(namespace="*", job=factories.job()),
     "scheduling_retentionrule.job_id": lambda: [rule(job=job) for job in [factories.job()] for _ in range(2)],
+    "bulkaction_verb_known": lambda: bulk_action(verb="job.eat"),
+    "bulkaction_status_known": lambda: bulk_action(status="asleep", completed_at=NOW),
+    "bulkaction_total_positive": lambda: bulk_action(total=0),
+    "bulkaction_completed_at_iff_ended": lambda: bulk_action(status="completed"),
+    "bulktarget_once_each": lambda: copy_of(bulk_target()),
+    "bulktarget_state_known": lambda: bulk_target(state="lost"),
     "backfill_ends_after_start": lambda: backfill(range_to=NOW - timedelta(seconds=1)),
     "backfill_parallel_positive": lambda: backfill(parallel=0),
     "backfill_status_known": lambda: backfill(status="asleep", completed_at=NOW),

@@ -3,6 +3,7 @@
 from scheduling.admin import (
     alerts,
     backfills,
+    bulk_pages,
     calendars,
     freezes,
     instances,
@@ -15,6 +16,7 @@ from scheduling.admin import (
 __all__ = [
     "alerts",
     "backfills",
+    "bulk_pages",
     "calendars",
     "freezes",
     "instances",

@@ -2,22 +2,18 @@
 
 from typing import Any
 
-from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
 from access.callers import actor_of
+from scheduling.admin.bulk import BulkActions
 from scheduling.admin.pages import Button, ServiceAdmin
-from scheduling.admin.permissions import may, permit
+from scheduling.admin.permissions import permit
 from scheduling.clock import database_now
-from scheduling.errors import SchedulingError
+from scheduling.kinds import BulkVerb
 from scheduling.models import Job
 from scheduling.services.definitions import update_job
-from scheduling.services.manual import trigger_job
 
 
 def _set_enabled(job_admin: Any, request: HttpRequest, job: Job, *, enabled: bool) -> str:
@@ -43,10 +39,10 @@ def disable(job_admin: Any, request: HttpRequest, job: Job) -> str:
     return _set_enabled(job_admin, request, job, enabled=False)
 
 
-class JobActions(ServiceAdmin):
+class JobActions(BulkActions, ServiceAdmin):
     """The buttons and actions of jobs; each job is asked whether the user may."""
 
-    actions = ("run_selected", "enable_selected", "disable_selected")
+    bulk_verbs = (BulkVerb.RUN_JOBS, BulkVerb.ENABLE_JOBS, BulkVerb.DISABLE_JOBS)
     buttons = (
         Button(
             name="enable",
@@ -65,46 +61,3 @@ class JobActions(ServiceAdmin):
             is_shown=lambda job: job.enabled,
         ),
     )
-
-    def has_switch_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return may(request, "scheduling.switch_job", obj)
-
-    def has_run_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return may(request, "scheduling.add_task", obj)
-
-    @admin.action(description=gettext_lazy("Run now …"), permissions=["run"])
-    def run_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> HttpResponse | None:
-        """Run the selected jobs once each, after asking."""
-        jobs = self.permitted(request, queryset, self.has_run_permission)
-        if not jobs:
-            return None
-        if "confirmed" not in request.POST:
-            context = {
-                **self.admin_site.each_context(request),
-                "opts": self.opts,
-                "title": _("Run these jobs now?"),
-                "jobs": jobs,
-                "checkbox": ACTION_CHECKBOX_NAME,
-            }
-            return TemplateResponse(request, "admin/scheduling/job/run_selected.html", context)
-        started = 0
-        for job in jobs:
-            try:
-                trigger_job(job=job, now=database_now(), by=actor_of(request))
-                started += 1
-            except SchedulingError as error:
-                self.message_user(request, f"{job}: {error}", messages.ERROR)
-        if started:
-            text = ngettext("%(n)d task was created.", "%(n)d tasks were created.", started)
-            self.message_user(request, text % {"n": started}, messages.SUCCESS)
-        return None
-
-    @admin.action(description=gettext_lazy("Enable"), permissions=["switch"])
-    def enable_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        for job in self.permitted(request, queryset, self.has_switch_permission):
-            enable(self, request, job)
-
-    @admin.action(description=gettext_lazy("Disable"), permissions=["switch"])
-    def disable_selected(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        for job in self.permitted(request, queryset, self.has_switch_permission):
-            disable(self, request, job)

@@ -81,7 +81,8 @@ class BoundedChangeList(_ChangeList):
 class Button:
     """A button on an object's page; pressing it posts to `<object>/<name>/` and calls `press`.
 
-    `press(admin, request, obj)` returns what to tell the user, or a response of its own.
+    `press(admin, request, obj)` returns what to tell the user, or a response of its own. Without a
+    `permission` it is for whoever sees the object.
     """
 
     name: str
@@ -92,6 +93,10 @@ class Button:
     is_shown: Callable[[Any], bool] = lambda obj: True
     style: str = ""
     confirm: str | Promise = ""
+
+    def is_for(self, request: HttpRequest, obj: Model) -> bool:
+        """Whether the user may press it."""
+        return not self.permission or may(request, self.permission, obj)
 
 
 class Admin(PermittedAdmin):
@@ -152,14 +157,14 @@ class Admin(PermittedAdmin):
         return [
             {"button": button, "url": f"{self.change_url(obj).removesuffix('change/')}{button.name}/"}
             for button in self.buttons
-            if button.is_shown(obj) and may(request, button.permission, obj)
+            if button.is_shown(obj) and button.is_for(request, obj)
         ]
 
     def _press(self, button: Button, request: HttpRequest, object_id: str) -> HttpResponseBase:
         obj = self.object_or_redirect(request, object_id)
         if isinstance(obj, HttpResponse):
             return obj
-        if not may(request, button.permission, obj):
+        if not button.is_for(request, obj):
             raise PermissionDenied
         try:
             answer = button.press(self, request, obj)

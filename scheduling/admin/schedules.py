@@ -17,6 +17,7 @@ from unfold.widgets import UnfoldAdminSelect2Widget
 from access.callers import actor_of
 from scheduling.admin import words
 from scheduling.admin.backfill_form import BackfillsSchedules
+from scheduling.admin.bulk import BulkActions
 from scheduling.admin.forecast import ShowsForecast
 from scheduling.admin.freezes import ShowsFreezes, freeze_banners
 from scheduling.admin.ledger import ShowsLedger
@@ -28,7 +29,7 @@ from scheduling.admin.tasks import job_link, tasks_url
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
 from scheduling.judging import RUNNING
-from scheduling.kinds import ScheduleKind, ScheduleStatus
+from scheduling.kinds import BulkVerb, ScheduleKind, ScheduleStatus
 from scheduling.models import Job, Schedule, Task
 from scheduling.services.definitions import archive_schedule, create_schedule, update_schedule
 
@@ -56,7 +57,7 @@ def _disable(schedule_admin: "ScheduleAdmin", request: HttpRequest, schedule: Sc
 
 @admin.register(Schedule)
 class ScheduleAdmin(
-    BackfillsSchedules, ShowsForecast, ShowsFreezes, ShowsLedger, PreviewsSchedules, ServiceAdmin
+    BackfillsSchedules, ShowsForecast, ShowsFreezes, ShowsLedger, PreviewsSchedules, BulkActions, ServiceAdmin
 ):
     namespace_path = "job__namespace"
     form = ScheduleForm
@@ -72,6 +73,7 @@ class ScheduleAdmin(
         ("calendar", SeenAutocompleteFilter),
     )
     list_select_related = ("job", "calendar")
+    bulk_verbs = (BulkVerb.ENABLE_SCHEDULES, BulkVerb.DISABLE_SCHEDULES)
     search_fields = ("name", "job__name", "cron_expression")
     autocomplete_fields = ("job",)
     ordering = ("next_run_at", "pk")

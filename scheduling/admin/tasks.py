@@ -18,11 +18,13 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from access.callers import actor_of
 from rest.controls import visible
 from scheduling.admin import words
+from scheduling.admin.bulk import BulkActions
 from scheduling.admin.explanations import explanation_panel
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may, seen_by
 from scheduling.admin.reasons import reason_words
 from scheduling.clock import database_now
+from scheduling.kinds import BulkVerb
 from scheduling.models import Job, Task, TaskInstance
 from scheduling.services import manual
 from scheduling.services.explaining import explain_task
@@ -71,7 +73,7 @@ def _retry(task_admin: Any, request: HttpRequest, task: Task) -> str:
 
 
 @admin.register(Task)
-class TaskAdmin(ReadOnlyAdmin):
+class TaskAdmin(BulkActions, ReadOnlyAdmin):
     namespace_path = "namespace"
     page_template = "admin/scheduling/task/page.html"
     list_display = ("number", "of_job", "state", "fate", "planned", "ended", "attempt_count")
@@ -83,6 +85,7 @@ class TaskAdmin(ReadOnlyAdmin):
         RecentFilter,
     )
     list_select_related = ("job",)
+    bulk_verbs = (BulkVerb.CANCEL_TASKS, BulkVerb.RETRY_TASKS)
     search_fields = ("id", "job__name")
     search_help_text = gettext_lazy("A number, or a part of the job's name")
     ordering = ("-pk",)

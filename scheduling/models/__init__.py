@@ -6,6 +6,7 @@ The rules that the database can keep stand in the constraints; the invariants' n
 
 from scheduling.models.alerts import Alert
 from scheduling.models.backfills import Backfill
+from scheduling.models.bulk import BulkAction, BulkTarget
 from scheduling.models.calendars import Calendar, Freeze
 from scheduling.models.definitions import Job, Route, Schedule
 from scheduling.models.leases import Lease
@@ -17,6 +18,8 @@ from scheduling.models.zones import ZoneData
 __all__ = [
     "Alert",
     "Backfill",
+    "BulkAction",
+    "BulkTarget",
     "Calendar",
     "Freeze",
     "Job",

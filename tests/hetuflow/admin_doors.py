@@ -12,8 +12,9 @@ from access import tokens
 from agents.enrollment import create_enrollment_token
 from agents.models import Agent
 from agents.tokens import issue_token
-from scheduling.models import Alert, Backfill, Calendar, Freeze, RetentionRule, Task
-from scheduling.services import backfills
+from scheduling.kinds import BulkVerb
+from scheduling.models import Alert, Backfill, BulkAction, Calendar, Freeze, RetentionRule, Task
+from scheduling.services import backfills, bulk
 from scheduling.services.calendars import create_calendar, freeze
 from scheduling.services.retention_rules import create_rule
 from tests import factories
@@ -110,6 +111,10 @@ def rule() -> RetentionRule:
 
 def alert() -> Alert:
     return Alert.objects.create(kind="missed", namespace="ours", text="one was missed")
+
+
+def bulk_action() -> BulkAction:
+    return bulk.begin(verb=BulkVerb.RUN_JOBS, target_ids=[factories.job().pk], user=user(), by=factories.ANN)
 
 
 def backfill(before: str) -> Backfill:
@@ -258,6 +263,14 @@ DOORS: dict[str, tuple[Callable[[], Callable[[Any], Any]], str]] = {
         lambda: acts("scheduling.schedule", "delete_selected", factories.schedule()),
         "schedule.delete",
     ),
+    "scheduling.schedule action enable_selected": (
+        lambda: acts("scheduling.schedule", "enable_selected", factories.schedule(status="disabled")),
+        "schedule.update",
+    ),
+    "scheduling.schedule action disable_selected": (
+        lambda: acts("scheduling.schedule", "disable_selected", factories.schedule()),
+        "schedule.update",
+    ),
     "scheduling.schedule button enable": (
         lambda: press("scheduling.schedule", "enable", factories.schedule(status="disabled")),
         "schedule.update",
@@ -340,6 +353,18 @@ DOORS: dict[str, tuple[Callable[[], Callable[[Any], Any]], str]] = {
     "scheduling.task button cancel": (
         lambda: press("scheduling.task", "cancel", factories.task()),
         "task.cancel",
+    ),
+    "scheduling.task action cancel_selected": (
+        lambda: acts("scheduling.task", "cancel_selected", factories.task()),
+        "task.cancel",
+    ),
+    "scheduling.task action retry_selected": (
+        lambda: acts("scheduling.task", "retry_selected", failed_task()),
+        "task.retry",
+    ),
+    "scheduling.bulkaction button cancel": (
+        lambda: press("scheduling.bulkaction", "cancel", bulk_action()),
+        "bulk_action.cancel",
     ),
     "scheduling.task button retry": (lambda: press("scheduling.task", "retry", failed_task()), "task.retry"),
 }

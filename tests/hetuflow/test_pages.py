@@ -20,8 +20,10 @@ from access.tokens import issue
 from agents.models import Agent
 from gateway.models import Connection, Server
 from hetuflow.response_headers import DATA_POLICY, PAGE_POLICY, POPUP_POLICY, REDOC_POLICY
+from scheduling.kinds import BulkVerb
 from scheduling.models import Alert, Calendar, Job, Schedule, Task, TaskInstance
 from scheduling.services.backfills import create_backfill
+from scheduling.services.bulk import begin
 from scheduling.services.calendars import create_calendar, freeze
 from scheduling.services.claiming import claim
 from scheduling.services.retention_rules import create_rule
@@ -66,6 +68,7 @@ def root(db):
     Alert.objects.create(
         kind="missed", namespace="default", job=schedule.job, schedule=schedule, text="one was missed"
     )
+    begin(verb=BulkVerb.RUN_JOBS, target_ids=[schedule.job_id], user=User.objects.get(), by=factories.ANN)
     create_backfill(schedule_id=schedule.pk, range_from=now - timedelta(days=9), range_to=now, now=now)
     issue(user=User.objects.get(), name=grant.role)
     return browser

@@ -134,17 +134,6 @@ def test_a_disabled_job_runs_only_by_force(browser):
     assert Task.objects.count() == 1
 
 
-def test_running_several_asks_first_and_reports_those_that_cannot(browser):
-    jobs = [factories.job(), factories.job(), factories.job(enabled=False)]
-    chosen = {"action": "run_selected", "_selected_action": [job.pk for job in jobs]}
-    assert b"runs once" in browser.post(LIST, chosen).content
-    assert not Task.objects.exists()
-    response = browser.post(LIST, chosen | {"confirmed": "yes"}, follow=True)
-    assert Task.objects.count() == 2
-    assert b"2 tasks were created" in response.content
-    assert b"is disabled" in response.content
-
-
 def test_disabling_skips_what_waits_as_the_service_does(browser):
     job = factories.job()
     factories.schedule(job=job, now=timezone.now())
