@@ -1,11 +1,16 @@
 """Whether the database can be reached, and which one this process talks to."""
 
+from typing import Final
+
 import psycopg
 from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import OperationalError
 
 from hetuflow.database_url import parse_database_url
+
+# What PostgreSQL says to those who are there when it stops or has crashed, and to those who come too early.
+_AWAY: Final = ("57P01", "57P02", "57P03")
 
 
 class UnusableDatabase(Exception):
@@ -26,7 +31,8 @@ class UnreachableDatabase(UnusableDatabase):
 def is_connection_failure(error: OperationalError) -> bool:
     """Tell whether the error means that there is no database, rather than that it refused a statement."""
     cause = error.__cause__ if error.__cause__ is not None else error
-    return getattr(cause, "sqlstate", None) is None
+    state = getattr(cause, "sqlstate", None)
+    return state is None or state in _AWAY
 
 
 def check_reachable() -> None:
@@ -47,7 +53,15 @@ def has_unapplied_migrations() -> bool:
 def check_usable() -> None:
     """Raise UnusableDatabase unless the database can be reached and has the tables of this version."""
     check_reachable()
-    if has_unapplied_migrations():
+    try:
+        is_behind = has_unapplied_migrations()
+    except OperationalError as error:
+        if not is_connection_failure(error):
+            raise
+        # It went away just now.
+        connection.close()
+        raise UnreachableDatabase(error) from error
+    if is_behind:
         raise UnusableDatabase(
             "The database lacks tables of this version; run `manage.py migrate` once, then start again"
         )
