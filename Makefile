@@ -9,7 +9,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	if command -v $$name >/dev/null 2>&1 && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then echo $$name; break; fi; done)
 
-.PHONY: help run test test-browser screenshots fuzz lint format bench mutants clean
+.PHONY: help run test test-browser screenshots fuzz chaos lint format bench mutants clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ screenshots: test-browser ## The same, and make the pictures in docs/screenshots
 
 fuzz: $(VENV)/.installed-dev ## Try the REST API for longer, with a seed that is printed
 	@$(BIN)/python -m tests.conformance $(ARGS)
+
+chaos: $(VENV)/.installed-dev ## Let everything fail by chance under work, with a seed that is printed
+	@$(BIN)/python -W ignore -m tests.e2e.chaos $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Check style, types, layers and migrations
 	@$(BIN)/ruff check .

@@ -136,11 +136,16 @@ class Installation:
 
     def clone(self, agent: AgentProgram) -> AgentProgram:
         """Start the same agent once more, as if its machine had been copied."""
+        clone = self.copy_of(agent)
+        clone.start_and_register()
+        return clone
+
+    def copy_of(self, agent: AgentProgram) -> AgentProgram:
+        """Return the same agent once more, not started yet."""
         folder = self.folder / f"clone-{uuid.uuid4().hex[:6]}"
         environment = agent.environment | {"HETUFLOW_AGENT_DIR": str(folder)}
         clone = AgentProgram(agent=agent.row, folder=folder, environment=environment, log=self._log("agent"))
         self.programs.append(clone)
-        clone.start_and_register()
         return clone
 
     def running_agents(self) -> list[Path]:
@@ -172,10 +177,14 @@ class Installation:
                 self._end()
             finally:
                 self._remove_database()
+        self.check_logs()
+
+    def check_logs(self) -> None:
+        """Check that no program met with what its author did not think of."""
         for program in self.programs:
             assert program.log is not None
-            text = program.log.read_text(errors="replace")
-            assert "Traceback" not in text, text
+            _, found, details = program.log.read_text(errors="replace").partition("Traceback")
+            assert not found, f"{program.log.name}: {details[:4000]}"
 
     def _end(self) -> None:
         agents = [program for program in self.programs if isinstance(program, AgentProgram)]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 import psutil
 from django.db import connection
 
+from agents.daemon.attempts import SUPERVISOR_DIED
 from scheduling.clock import database_now
 from scheduling.invariants import history, instants, progress
 from scheduling.invariants.checks import Check, Finding, find, reading
@@ -36,6 +37,8 @@ LIMIT_SECS = 30.0
 MAX_RSS_BYTES = 300 * 2**20
 MAX_SOCKETS = 100
 MAX_DATABASE_CONNECTIONS_EACH = 20
+# What was given up may be under way to its start: by so much, and no more.
+START_TOLERANCE_SECS = 1.0
 T = TypeVar("T")
 
 # True of these installations, where nobody deletes an attempt.
@@ -45,6 +48,17 @@ UNBROKEN = Check(
     """SELECT t.id FROM scheduling_task t JOIN scheduling_taskinstance i ON i.task_id = t.id
        GROUP BY t.id HAVING max(i.attempt) <> count(*) OR max(i.attempt) <> t.attempt_count""",
     "",
+)
+# What `check_all` looks at, by name.
+INVARIANTS = (
+    *(check.name for check in (*history.CHECKS, UNBROKEN, *progress.CHECKS)),
+    *(check.name for check in (instants.MISSING, instants.SURPLUS, instants.NEXT)),
+    "I3 nothing ran twice",
+    "I6 no lost result",
+    "I7 no lost output",
+    "I9 no process is left",
+    "nothing starts after it was given up",
+    "no process grows without bound",
 )
 
 
@@ -115,15 +129,19 @@ def check_all(installation: "Installation") -> None:
 
 
 def check_schedule(schedule: Schedule) -> None:
-    """Check that every instant up to the cursor has its task, and that there is no other (I1, I2)."""
+    """Check that every instant up to the cursor has its task, and that there is no other (I1, I2).
+
+    Of a schedule whose rule was never changed.
+    """
     schedule.refresh_from_db()
     expected = instants_between(
-        recurrence_of(schedule), schedule.created_at, schedule.planned_until, limit=100_000
+        recurrence_of(schedule), schedule.rule_since, schedule.planned_until, limit=100_000
     )
     if schedule.max_count is not None:
         expected = expected[: schedule.max_count]
-    tasks = Task.objects.filter(schedule=schedule).order_by("scheduled_at")
-    assert list(tasks.values_list("scheduled_at", flat=True)) == expected
+    planned = set(Task.objects.filter(schedule=schedule).values_list("scheduled_at", flat=True))
+    wrong = {"missing": set(expected) - planned, "surplus": planned - set(expected)}
+    assert planned == set(expected), f"schedule {schedule.pk}: {wrong}"
 
 
 # --- the ledger -----------------------------------------------------------------------------------------
@@ -146,6 +164,7 @@ class Ledger:
         path.touch()
         self.printed = path.with_name(f"{path.name}-printed")
         self.printed.mkdir()
+        self._excused: set[str] = set()
 
     def script(self, work: str = "true") -> str:
         """Return a bash script that enters its start and its end around `work`, each in one write."""
@@ -157,18 +176,30 @@ class Ledger:
         kept = f'"{self.printed}/$HETUFLOW_INSTANCE_ID"'
         return self.script(f"{{ {work}; }} > {kept}; cat {kept}")
 
+    def lonely_script(self, work: str) -> str:
+        """Return the same around `work` that notes where any process of another one is at work."""
+        return self.script(f'exec 9>>"{self.path}-lock"; flock -n 9 || note clash; {work}')
+
+    def excuse(self, instance_ids: Iterable[uuid.UUID]) -> None:
+        """Leave these attempts out of account: of them, nothing was promised."""
+        self._excused |= {str(instance_id) for instance_id in instance_ids}
+
     def runs(self) -> list[Run]:
         """Return what was run, one entry for each start."""
         starts: list[tuple[str, float]] = []
         ends: dict[str, list[float]] = defaultdict(list)
-        for line in self.path.read_text().splitlines():
-            instance_id, what, moment = line.split()
+        for instance_id, what, moment in self._entries():
             if what == "start":
-                starts.append((instance_id, float(moment)))
-            else:
-                ends[instance_id].append(float(moment))
+                starts.append((instance_id, moment))
+            elif what == "end":
+                ends[instance_id].append(moment)
         assert all(len(moments) == 1 for moments in ends.values()), "a command ended twice"
         return [Run(name, moment, next(iter(ends[name]), None)) for name, moment in starts]
+
+    def _entries(self) -> list[tuple[str, str, float]]:
+        lines = (line.split() for line in self.path.read_text().splitlines())
+        entries = [(instance_id, what, float(moment)) for instance_id, what, moment in lines]
+        return [entry for entry in entries if entry[0] not in self._excused]
 
     def check(self, instances: Iterable[TaskInstance]) -> None:
         """Check that nothing ran twice, and that what is said to have run to its end did (I6)."""
@@ -185,19 +216,39 @@ class Ledger:
         twice = [name for name, count in starts.items() if count > 1]
         assert not twice, f"ran twice: {twice}"
 
+    def check_alone(self) -> None:
+        """Check that of those who want to be alone no two were at work at once."""
+        clashes = [instance_id for instance_id, what, _ in self._entries() if what == "clash"]
+        assert not clashes, f"was not alone: {clashes}"
+
     def check_ends(self, instances: Iterable[TaskInstance]) -> None:
-        """Check that every end has its result (I6), and that all that was printed is stored (I7)."""
+        """Check that every end has its result (I6), and that all that was printed is stored (I7).
+
+        And that what was given up did not begin afterwards.
+        """
         ended = {run.instance_id for run in self.runs() if run.ended_at is not None}
-        ours = [instance for instance in instances if str(self.path) in str(instance.task.config["args"])]
+        ours = [
+            instance
+            for instance in instances
+            if str(self.path) in str(instance.task.config["args"]) and str(instance.pk) not in self._excused
+        ]
+        self._check_late_starts(ours)
         completed = {str(instance.pk) for instance in ours if instance.status == "completed"}
         assert completed <= ended, f"completed, and never ran to the end: {completed - ended}"
-        without = {str(instance.pk) for instance in ours if instance.exit_code is None}
+        without = {str(instance.pk) for instance in ours if not _has_result(instance)}
         assert not ended & without, f"ended, and their results are lost: {ended & without}"
         for instance in ours:
             kept = self.printed / str(instance.pk)
             if instance.status == "completed" and not instance.output_truncated and kept.exists():
                 is_whole = digest(stored_output(instance)) == digest(kept.read_bytes())
                 assert is_whole, f"the output of {instance.pk} is not what was printed"
+
+    def _check_late_starts(self, instances: Iterable[TaskInstance]) -> None:
+        started = {run.instance_id: run.started_at for run in self.runs()}
+        for instance in instances:
+            if instance.status == "lost" and instance.completed_at and str(instance.pk) in started:
+                secs = started[str(instance.pk)] - instance.completed_at.timestamp()
+                assert secs < START_TOLERANCE_SECS, f"{instance.pk} began {secs:.2f} s after its loss"
 
     def most_at_once(self, instance_ids: Iterable[str]) -> int:
         """Return how many of these runs overlapped at most."""
@@ -211,6 +262,12 @@ class Ledger:
             level += step
             highest = max(highest, level)
         return highest
+
+
+def _has_result(instance: TaskInstance) -> bool:
+    """Whether it is known how the command ended, or that nobody can know: its supervisor was killed."""
+    is_known = instance.exit_code is not None or instance.signal is not None
+    return is_known or SUPERVISOR_DIED in instance.error_message
 
 
 # --- output and processes -------------------------------------------------------------------------------

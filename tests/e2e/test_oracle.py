@@ -5,9 +5,11 @@ import subprocess
 import sys
 import types
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 
+from agents.daemon.attempts import SUPERVISOR_DIED
 from tests import broken
 from tests.broken import change, chunk, end
 from tests.e2e import oracle
@@ -69,6 +71,44 @@ def test_a_result_that_was_lost_is_found(ledger):
     with pytest.raises(AssertionError):
         ledger.check_ends([instance])
     ledger.check_ends([change(instance, exit_code=0)])
+
+
+def test_what_ended_and_whose_supervisor_was_killed_needs_no_result(ledger):
+    instance = attempt_with(ledger)
+    run(ledger, instance)
+    end(instance, "failed", error_message=f"Sorry. {SUPERVISOR_DIED}")
+    ledger.check_ends([instance])
+
+
+@pytest.mark.parametrize(("late_secs", "is_right"), [(-5, True), (0.5, True), (1.5, False)])
+def test_what_began_after_it_was_given_up_is_found(ledger, late_secs, is_right):
+    instance = attempt_with(ledger)
+    run(ledger, instance)
+    (begun,) = ledger.runs()
+    lost_at = datetime.fromtimestamp(begun.started_at - late_secs, UTC)
+    change(instance, status="lost", exit_code=0, started_at=None, completed_at=lost_at)
+    assert is_refused(lambda: ledger.check_ends([instance])) is not is_right
+    ledger.excuse([instance.pk])
+    ledger.check_ends([instance])
+
+
+def test_two_at_once_that_want_to_be_alone_are_found(ledger):
+    environment = {"PATH": os.environ["PATH"], "HETUFLOW_INSTANCE_ID": "one"}
+    first = subprocess.Popen(
+        ["bash", "-c", ledger.lonely_script("echo in; read")],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert first.stdout.readline() == b"in\n"
+    ledger.check_alone()
+    script = ["bash", "-c", ledger.lonely_script("true")]
+    subprocess.run(script, env=environment | {"HETUFLOW_INSTANCE_ID": "two"}, check=True)
+    first.communicate(b"\n")
+    with pytest.raises(AssertionError, match="two"):
+        ledger.check_alone()
+    subprocess.run(script, env=environment | {"HETUFLOW_INSTANCE_ID": "three"}, check=True)
+    assert "three clash" not in ledger.path.read_text()
 
 
 @pytest.mark.parametrize("stored", [b"", b"hell", b"hello\n\n"])
