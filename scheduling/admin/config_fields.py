@@ -18,6 +18,7 @@ from unfold.widgets import (
 )
 
 from scheduling.admin.fields import ArgumentsField, CodeWidget, PairsField
+from scheduling.admin.words import MISSING
 from scheduling.task_config import ResourceLimits, TaskConfig
 
 # What people read beside each field: its label and a sentence about it.
@@ -76,6 +77,9 @@ _CHOICES: Final[Mapping[str, Mapping[str, Promise]]] = {
     },
 }
 
+_TOLD_ELSEWHERE: Final = {"cmd", "args"}
+_ALWAYS_TOLD: Final = {"timeout_secs", "max_retries", "concurrency_policy", "misfire_policy", "labels"}
+
 
 def config_fields() -> dict[str, forms.Field]:
     """Return a form field for each field of TaskConfig, those of its limits in place of the limits."""
@@ -94,6 +98,29 @@ def config_initial(config: Mapping[str, Any]) -> dict[str, Any]:
         msgspec.convert({"cmd": "bash", **config}, TaskConfig), builtin_types=()
     )
     return complete | dict(complete.pop("resource_limits", {}))
+
+
+def config_facts(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what a configuration says of time, place and limits, in words.
+
+    What is asked for most, and whatever else differs from the defaults.
+    """
+    values, usual = config_initial(config), config_initial({})
+    return [
+        (str(field.label), _in_words(name, values[name]))
+        for name, field in config_fields().items()
+        if name not in _TOLD_ELSEWHERE and (name in _ALWAYS_TOLD or values[name] != usual[name])
+    ]
+
+
+def _in_words(name: str, value: Any) -> str:
+    if name in _CHOICES:
+        return str(_CHOICES[name].get(value, value))
+    if isinstance(value, bool):
+        return str(_("yes") if value else _("no"))
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={item}" for key, item in value.items()) or MISSING
+    return MISSING if value is None else str(value)
 
 
 def config_from(cleaned: Mapping[str, Any], changed: set[str]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Jobs: what to run, with their schedules and latest tasks on one page."""
 
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -20,27 +19,25 @@ from unfold.contrib.filters.admin import BooleanRadioFilter
 from access.backends import authority_of_user
 from access.callers import actor_of
 from scheduling.admin import words
-from scheduling.admin.explanations import explanation_panel
-from scheduling.admin.freezes import ShowsFreezes, freeze_banners
+from scheduling.admin.freezes import ShowsFreezes
 from scheduling.admin.job_actions import JobActions
 from scheduling.admin.job_form import OWN_FIELDS, JobForm, RunForm
+from scheduling.admin.job_page import COPY_OF, ShowsJob, copied_fields
 from scheduling.admin.namespaces import SuggestsNamespaces
 from scheduling.admin.permissions import may, may_in, permit, seen_by
-from scheduling.admin.tasks import tasks_url
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField, SchedulingError
 from scheduling.models import Job, Schedule, Task
 from scheduling.services.definitions import archive_job, create_job, update_job
-from scheduling.services.explaining import explain_job
 from scheduling.services.manual import trigger_job
 from scheduling.states import TaskStatus
 
 # The last outcome is looked for among so many of the newest tasks: a backlog must not slow the list.
 _LOOK_BACK = 200
-_LATEST_TASKS = 6
 # So many schedules of a job are read, and so many of them written out in the list.
 _SCHEDULES = 50
 _LISTED_SCHEDULES = 4
+_MAX_ID = 2**63 - 1
 # The parameter with which the form of a schedule searches for its job.
 SCHEDULABLE = "schedulable"
 _COLUMN_NEEDS = {
@@ -51,13 +48,12 @@ _COLUMN_NEEDS = {
 
 
 @admin.register(Job)
-class JobAdmin(ShowsFreezes, SuggestsNamespaces, JobActions):
+class JobAdmin(ShowsJob, ShowsFreezes, SuggestsNamespaces, JobActions):
     namespace_path = "namespace"
     namespace_permission = "scheduling.add_job"
     form = JobForm
     model_fields = OWN_FIELDS
     fields_to_look_at = ("config",)
-    change_form_outer_before_template = "admin/scheduling/job/summary.html"
     list_display = ("job", "is_enabled", "kind", "when", "last", "next")
     list_display_links = ("job",)
     list_filter = (("enabled", BooleanRadioFilter), "namespace")
@@ -109,6 +105,9 @@ class JobAdmin(ShowsFreezes, SuggestsNamespaces, JobActions):
         ),
     )
 
+    class Media:
+        css = {"all": ("hetuflow/job.css",)}
+
     def all_rows(self, request: HttpRequest) -> QuerySet[Any]:
         tasks = seen_by(request, Task.objects.filter(job=OuterRef(OuterRef("pk"))))
         newest = tasks.order_by("-pk").values("pk")[:_LOOK_BACK]
@@ -141,7 +140,15 @@ class JobAdmin(ShowsFreezes, SuggestsNamespaces, JobActions):
         default = Job._meta.get_field("namespace").default
         if not may_in(request, self.namespace_permission, default):
             initial = {"namespace": next(iter(self.suggested_namespaces(request)), default)} | initial
-        return initial
+        copied = self._copied(request)
+        return initial | ({} if copied is None else copied_fields(copied))
+
+    def _copied(self, request: HttpRequest) -> Job | None:
+        """Return the job that is to be duplicated, where one is and the user sees it."""
+        number = request.GET.get(COPY_OF, "")
+        if not number.isascii() or not number.isdigit():
+            return None
+        return self.get_queryset(request).filter(pk=min(int(number), _MAX_ID)).first()
 
     def save_by_service(self, request: HttpRequest, obj: Job, form: Any, *, change: bool) -> Job:
         fields = form.service_fields()
@@ -219,44 +226,6 @@ class JobAdmin(ShowsFreezes, SuggestsNamespaces, JobActions):
             return words.MISSING
         return words.moment(min(instants), now=now)
 
-    # --- the page of one job --------------------------------------------------------------------------
-
-    def render_change_form(
-        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        job = kwargs.get("obj")
-        if job is not None:
-            now = database_now()
-            context |= {
-                "buttons": self.shown_buttons(request, job),
-                "freezes": freeze_banners(request, namespace=job.namespace),
-                "can_run": may(request, "scheduling.add_task", job),
-                "shows_schedules": may(request, "scheduling.view_schedule", job),
-                "shows_tasks": may(request, "scheduling.view_task", job),
-                "can_add_schedule": may(request, "scheduling.add_schedule", job),
-                "explanation": self._explanation(request, job, now=now),
-                "run_url": reverse("admin:scheduling_job_run", args=[job.pk]),
-                "schedules": [
-                    {
-                        "schedule": each,
-                        "rule": words.rule(each),
-                        "next": _next(each, now=now),
-                        "state": words.badge(each.status, each.get_status_display()),
-                    }
-                    for each in job.present_schedules
-                ],
-                "tasks": _latest_tasks(request, job, now=now),
-                "add_schedule_url": f"{reverse('admin:scheduling_schedule_add')}?job={job.pk}",
-                "all_tasks_url": tasks_url(job.pk),
-            }
-        return super().render_change_form(request, context, *args, **kwargs)
-
-    def _explanation(self, request: HttpRequest, job: Job, *, now: datetime) -> dict[str, Any] | None:
-        """Return why the job runs or does not; it names agents and schedules, for those who see these."""
-        if not may(request, "agents.view_agent") or not may(request, "scheduling.view_schedule", job):
-            return None
-        return explanation_panel(request, explain_job(job=job, now=now))
-
     def get_urls(self) -> list[URLPattern]:
         run = path(
             "<int:object_id>/run/", self.admin_site.admin_view(self.run_view), name="scheduling_job_run"
@@ -318,19 +287,3 @@ class JobAdmin(ShowsFreezes, SuggestsNamespaces, JobActions):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         for job in queryset:
             self.delete_model(request, job)
-
-
-def _next(schedule: Schedule, *, now: datetime) -> SafeString | str:
-    return words.moment(words.next_run_of(schedule, now=now), now=now)
-
-
-def _latest_tasks(request: HttpRequest, job: Job, *, now: datetime) -> list[dict[str, Any]]:
-    tasks = seen_by(request, Task.objects.filter(job=job)).order_by("-pk")[:_LATEST_TASKS]
-    return [
-        {
-            "task": task,
-            "status": words.badge(task.status, task.get_status_display()),
-            "planned": words.moment(task.scheduled_at, now=now),
-        }
-        for task in tasks
-    ]

@@ -98,13 +98,14 @@ def preview_of(schedule: Schedule, *, now: datetime) -> dict[str, Any]:
     return {
         "rule": words.rule(schedule),
         "zone": schedule.timezone,
-        "instants": [_row(each, now=now, zone=schedule.timezone) for each in coming],
-        "remarks": [*_remarks(schedule), *_clock_remarks(schedule, coming, now=now)],
+        "instants": [instant_row(each, now=now, zone=schedule.timezone) for each in coming],
+        "remarks": [*_remarks(schedule), *clock_remarks(schedule, coming, now=now)],
         "parameters": _parameters(schedule, coming),
     }
 
 
-def _row(coming: ComingRun, *, now: datetime, zone: str) -> dict[str, Any]:
+def instant_row(coming: ComingRun, *, now: datetime, zone: str) -> dict[str, Any]:
+    """Return what is said of a coming instant, in the zone of its schedule."""
     return {
         "utc": f"{coming.time.utc:%Y-%m-%d %H:%M:%S}",
         "local": words.in_zone(coming.time.utc, zone),
@@ -158,7 +159,8 @@ def _remarks(schedule: Schedule) -> list[str]:
     return remarks
 
 
-def _clock_remarks(schedule: Schedule, coming: list[ComingRun], *, now: datetime) -> list[str]:
+def clock_remarks(schedule: Schedule, coming: list[ComingRun], *, now: datetime) -> list[str]:
+    """Return what the clocks do to the rule up to the last of these instants."""
     if schedule.counts_from_the_end or not coming:
         return []
     return clock_notes(recurrence_of(schedule), after=now, until=coming[-1].time.utc)

@@ -207,7 +207,7 @@ def test_who_came_with_a_job_to_its_new_namespace_does_not_see_what_it_did_befor
     hidden = fill("classified")
     Job.objects.filter(pk=hidden[Job].pk).update(namespace="ours", description="")
     browser = browser_with(("viewer", "ours"))
-    assert browser.get(page(hidden[Job])).context["tasks"] == []
+    assert browser.get(page(hidden[Job])).context["runs"]["bars"] == []
     failed = Task.objects.get(status="failed")
     assert page(failed).encode() in browser_with(("viewer", "*")).get(JOBS).content
     assert page(failed).encode() not in browser.get(JOBS).content
