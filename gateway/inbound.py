@@ -5,7 +5,7 @@ An answer leaves only after the commit of what it answers.
 
 import logging
 import uuid
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
@@ -60,11 +60,21 @@ LogLines = Received[list[tuple[messages.LogLine, datetime]]]
 
 
 class Inbound:
-    """One batcher for each kind of message. `now` is the database's clock; `attempts_ended` is a hook."""
+    """One batcher for each kind of message. `now` is the database's clock.
 
-    def __init__(self, *, now: Callable[[], datetime], attempts_ended: Callable[[], None]) -> None:
+    `attempts_ended` and `stored` are hooks; the latter is given the attempts of which something is new.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], datetime],
+        attempts_ended: Callable[[], None],
+        stored: Callable[[Iterable[uuid.UUID]], None],
+    ) -> None:
         self._now = now
         self._attempts_ended = attempts_ended
+        self._stored = stored
         self.facts: Batcher[Told, tuple[lifecycle.ReportResult, set[uuid.UUID]]] = Batcher(
             apply=_apply_facts,
             done=self._facts_done,
@@ -83,7 +93,7 @@ class Inbound:
             apply=_apply_heartbeats, done=self._heartbeats_done, refused=_refused, limit=500
         )
         self.log_lines: Batcher[LogLines, None] = Batcher(
-            apply=_store_log_lines, done=_released, refused=_refused, limit=200
+            apply=_store_log_lines, done=self._log_lines_done, refused=_refused, limit=200
         )
         self.command_results: Batcher[Received[messages.CommandResult], None] = Batcher(
             apply=_note_command_results, done=_released, refused=_refused, limit=200
@@ -103,6 +113,7 @@ class Inbound:
         self, batch: list[Told], result: tuple[lifecycle.ReportResult, set[uuid.UUID]]
     ) -> None:
         applied, intruders = result
+        self._stored(key.instance_id for told in batch for key, _ in told.content.reports)
         stale = {key for key, _ in applied.stale}
         by_session: dict[uuid.UUID, tuple[AgentSession, list[str], list[messages.StaleReport]]] = {}
         for received in batch:
@@ -128,6 +139,7 @@ class Inbound:
         self, batch: list[Chunks], result: tuple[output.StoredOutput, set[uuid.UUID]]
     ) -> None:
         stored, intruders = result
+        self._stored(instance_id for instance_id, _stream in stored.offsets)
         for received in batch:
             received.release()
             keys = {chunk.key for chunk in received.content}
@@ -152,6 +164,10 @@ class Inbound:
                 )
             )
             await _close_intruder(received.session, intruders)
+
+    async def _log_lines_done(self, batch: list[LogLines], _result: None) -> None:
+        self._stored(line.instance_id for told in batch for line, _ in told.content if line.instance_id)
+        await _released(batch, None)
 
     async def _heartbeats_done(self, batch: list[Beat], kills: list[list[messages.AttemptToKill]]) -> None:
         for received, kill in zip(batch, kills, strict=True):

@@ -92,7 +92,14 @@ class AgentLog(models.Model):
 
     class Meta:
         verbose_name = _("agent log line")
-        indexes = [models.Index(fields=["agent", "-id"], name="agentlog_by_agent")]
+        indexes = [
+            models.Index(fields=["agent", "-id"], name="agentlog_by_agent"),
+            models.Index(
+                fields=["instance_id", "id"],
+                condition=Q(instance_id__isnull=False),
+                name="agentlog_by_attempt",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.message[:80]

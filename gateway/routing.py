@@ -13,6 +13,7 @@ from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import path, re_path
 
 from gateway.consumers import agent_socket, refuse_socket
+from gateway.viewers import viewer_socket
 
 Scope = dict[str, Any]
 Application = Callable[[Scope, Callable[..., Any], Callable[..., Any]], Awaitable[None]]
@@ -43,6 +44,10 @@ class OwnPagesOnly:
 
 # Channels routes ASGI applications with Django's URL patterns, whose types know of views only.
 _agent_socket: Any = OwnPagesOnly(agent_socket, or_programs=True)
-browser_sockets = URLRouter([re_path("", refuse_socket)])  # type: ignore[arg-type]
+_viewer_socket: Any = viewer_socket
+_refuse_socket: Any = refuse_socket
+browser_sockets = URLRouter(
+    [path("ws/admin/attempts/<uuid:pk>", _viewer_socket), re_path("", _refuse_socket)]
+)
 _browser_sockets: Any = OwnPagesOnly(browser_sockets)
 websocket_router = URLRouter([path("ws/agent", _agent_socket), re_path("", _browser_sockets)])

@@ -24,6 +24,7 @@ from gateway.inbound import Inbound
 from gateway.news import SessionNews, SessionsToClose, read_news
 from gateway.session import AgentSession
 from gateway.wakeup import listen
+from gateway.watching import Watch
 from gateway.workers import in_database_thread, run_for_ever, vital_executor, wait_for_event
 from scheduling import hints
 from scheduling.clock import database_now
@@ -49,7 +50,8 @@ class Runtime:
         # How many sockets each agent has that are open and have not registered.
         self.unregistered: Counter[uuid.UUID] = Counter()
         self.pump = Pump(sessions=self.sessions, now=self.now)
-        self.inbound = Inbound(now=self.now, attempts_ended=self.wake_pump)
+        self.watch = Watch()
+        self.inbound = Inbound(now=self.now, attempts_ended=self.wake_pump, stored=self.watch.note)
         self._check_sessions = asyncio.Event()
         self._is_ready = asyncio.Event()
         self.database_is_silent = asyncio.Event()
@@ -70,6 +72,8 @@ class Runtime:
             run_for_ever("the heartbeat of the server", self._keep_alive),
             run_for_ever("listening for hints", lambda: listen(self._on_hint, self._on_gap)),
             run_for_ever("looking after sessions", self._watch_sessions),
+            run_for_ever("showing output as it is written", self.watch.run),
+            run_for_ever("looking after those who watch", self.watch.check),
         ]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
 
@@ -78,6 +82,7 @@ class Runtime:
         self._is_stopping = True
         for session in list(self.sessions.values()):
             await session.close(reason="server stops", code=version.CLOSE_RESTART, reconnect_after_ms=500)
+        await self.watch.close_all()
         for task in self._tasks:
             task.cancel()
         if self._tasks:

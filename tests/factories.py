@@ -4,12 +4,18 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
+
 from access.actors import Actor, ActorKind
 from agents.models import Agent
+from agents.protocol.messages import Stream
 from agents.services import create_agent
 from scheduling.models import Job, Schedule, Task, TaskInstance
+from scheduling.services.claiming import claim
 from scheduling.services.definitions import create_job, create_schedule
+from scheduling.services.lifecycle import AttemptKey
 from scheduling.services.manual import trigger_job
+from scheduling.services.output import Chunk, store_output
 
 ANN = Actor(kind=ActorKind.USER, name="ann")
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -44,6 +50,25 @@ def agent(
             "metadata": {},
         },
     )
+
+
+def attempt(*written: tuple[Stream, bytes], **fields: Any) -> TaskInstance:
+    """Return a live attempt that printed these one after the other."""
+    worker, begun = agent(), task(now=timezone.now(), **fields)
+    claim(slots={worker.pk: 1}, now=timezone.now(), lead_secs=2, lease_secs=30)
+    live = TaskInstance.objects.get(task=begun)
+    for stream, data in written:
+        print_more(live, data, stream=stream)
+    return live
+
+
+def print_more(attempt: TaskInstance, data: bytes, *, stream: Stream = "stdout") -> None:
+    """Let an attempt print something more."""
+    assert attempt.agent_id is not None
+    key = AttemptKey(agent_id=attempt.agent_id, instance_id=attempt.pk, token=attempt.token)
+    offset = attempt.stdout_bytes if stream == "stdout" else attempt.stderr_bytes
+    store_output([Chunk(key=key, stream=stream, offset=offset, data=data, at=timezone.now())])
+    attempt.refresh_from_db()
 
 
 def ran_before(job: Job, secs: float) -> None:

@@ -22,15 +22,13 @@ from rest.kinds import BadValue
 from rest.rendering import JSONRenderer
 from scheduling.clock import database_now
 from scheduling.models import TaskInstance
-from scheduling.services.output import STREAMS, Piece, read_pieces
+from scheduling.services.output import STREAMS, TAIL_SECS, Piece, read_pieces
 from scheduling.states import INSTANCE_LIVE
 
 DEFAULT_LIMIT_BYTES: Final = 1024 * 1024
 MAX_LIMIT_BYTES: Final = 8 * 1024 * 1024
 FOLLOW_CHUNK_BYTES: Final = 256 * 1024
 FOLLOW_POLL_SECS: Final = 0.5
-# An agent reports the end of an attempt before it sends the last of its output.
-TAIL_SECS: Final = 2.0
 _PARAMS: Final = ("stream", "offset", "limit", "follow", "format")
 _STREAM: Final = kinds.choice(tuple(STREAMS))
 

@@ -1,5 +1,6 @@
 """Store what attempts print, in order and without a gap (I7, I13), and read it back."""
 
+import heapq
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,8 @@ from agents.protocol.messages import Stream
 from scheduling.models import OutputChunk, OutputStream, TaskInstance
 from scheduling.services.lifecycle import AttemptKey
 
+# An agent reports the end of an attempt before it sends the last of its output.
+TAIL_SECS: Final = 2.0
 STREAMS: Final[dict[str, OutputStream]] = {"stdout": OutputStream.STDOUT, "stderr": OutputStream.STDERR}
 _STREAM_NAMES: Final[dict[int, Stream]] = {1: "stdout", 2: "stderr"}
 
@@ -214,10 +217,19 @@ def read_pieces(*, instance_id: uuid.UUID, stream: Stream | None, offset: int, l
 
 def _contiguous(chunks: list[Chunk], end: dict[str, int]) -> Iterator[Chunk]:
     """Yield the pieces that extend the stored streams, cut to what is new, and move `end` along."""
-    for chunk in sorted(chunks, key=lambda chunk: chunk.offset):
+    for chunk in _in_order(chunks):
         stored = end[chunk.stream]
         if chunk.offset > stored or chunk.offset + len(chunk.data) <= stored:
             continue
         data = chunk.data[stored - chunk.offset :]
         end[chunk.stream] = stored + len(data)
         yield Chunk(key=chunk.key, stream=chunk.stream, offset=stored, data=data, at=chunk.at)
+
+
+def _in_order(chunks: list[Chunk]) -> Iterator[Chunk]:
+    """Yield the pieces of each stream by their offsets, and those of different streams as they arrived."""
+    by_stream: dict[Stream, list[tuple[int, Chunk]]] = defaultdict(list)
+    for arrival, chunk in sorted(enumerate(chunks), key=lambda item: item[1].offset):
+        by_stream[chunk.stream].append((arrival, chunk))
+    for _arrival, chunk in heapq.merge(*by_stream.values(), key=lambda item: item[0]):
+        yield chunk
