@@ -1,7 +1,14 @@
 import pytest
 from django.contrib.auth import get_user_model
 
+from scheduling.admin import overview
 from tests.openapi import CheckedClient
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered():
+    """Let no test see the figures of the one before."""
+    overview.forget()
 
 
 @pytest.fixture

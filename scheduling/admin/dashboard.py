@@ -1,185 +1,184 @@
-"""The first page: how the installation is doing, from a fixed number of bounded queries."""
+"""The first page: how the installation is doing, renewed every few seconds."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from django.db import connection
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from access.backends import authority_of_user
 from access.roles import ALL_PERMISSIONS
-from agents.models import CONNECTED_STATUSES, Agent
 from rest.controls import visible
-from scheduling.admin import words
+from scheduling.admin import overview, words
 from scheduling.admin.alerts import open_alerts
 from scheduling.admin.freezes import freeze_banners
-from scheduling.admin.permissions import is_seen, may, seen_by
+from scheduling.admin.overview_picture import delay_picture, hour_rows, legend
+from scheduling.admin.overview_waiting import held_rows, waiting_rows
+from scheduling.admin.permissions import may, seen_by
+from scheduling.admin.reasons import reason_words
 from scheduling.admin.tasks import exit_words, job_link
-from scheduling.clock import database_now
-from scheduling.models import Freeze, Job, Schedule, Task, TaskInstance
-from scheduling.states import TASK_CLAIMABLE, TaskStatus
+from scheduling.models import Job, Task
+from scheduling.services.recent_runs import Runs
+from scheduling.states import Outcome, TaskStatus
 
-_HOURS: Final = 24
-_ROWS: Final = 8
-# Beyond these the page says "more than": it must open on the worst day, too.
-_COUNT_LIMIT: Final = 10_000
-_HISTORY_LIMIT: Final = 100_000
-
-_HISTORY: Final = """
-SELECT floor(extract(epoch FROM %(now)s - scheduled_at) / 3600)::int AS hours_ago, status, count(*)
-FROM (
-    SELECT scheduled_at, status FROM scheduling_task
-    WHERE scheduled_at > %(since)s AND scheduled_at <= %(now)s
-      AND (%(namespaces)s::text[] IS NULL OR namespace = ANY (%(namespaces)s::text[]))
-    ORDER BY scheduled_at DESC LIMIT %(limit)s
-) AS recent
-GROUP BY 1, 2
-"""
+# Short of a difference like this, a day is like the one before.
+_POINTS: Final = 0.05
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add to the index page's context what this user may see."""
-    now = database_now()
-    context["title"] = _("Overview")
-    if may(request, "agents.view_agent"):
-        context |= _agents() | {"can_enrol": may(request, "agents.add_enrollmenttoken")}
+    return context | {"title": _("Overview")} | _overview(request)
+
+
+def overview_view(request: HttpRequest) -> HttpResponse:
+    """Return that part of the first page alone that is renewed."""
+    return render(request, "admin/hetuflow/overview.html", _overview(request))
+
+
+def _overview(request: HttpRequest) -> dict[str, Any]:
+    sight = overview.sight_of(request)
+    context: dict[str, Any] = {
+        "overview_url": reverse("overview"),
+        "rendered_at": timezone.now().isoformat(),
+        "as_of": _clock(timezone.now()),
+        "alert_count": open_alerts(request),
+        "can_freeze": may(request, "scheduling.add_freeze"),
+        "has_no_role": not any(authority_of_user(request.user).may(name) for name in ALL_PERMISSIONS),
+    }
+    if sight.agents:
+        context |= _machines(overview.machines())
+        context["can_enrol"] = may(request, "agents.add_enrollmenttoken")
     if may(request, "scheduling.view_task"):
-        context |= _tasks(request) | _history(request, now=now) | {"failures": _failures(request, now=now)}
+        context |= _tasks(overview.figures(sight), sight)
     if may(request, "scheduling.view_schedule"):
-        context |= {"next_runs": _next_runs(request, now=now), "shows_schedules": True}
+        context |= {"next_runs": _next_runs(sight), "shows_schedules": True}
+        context["held"] = held_rows(overview.held(sight))
     if may(request, "scheduling.view_job"):
         context["is_first_run"] = not seen_by(request, Job.objects.present()).exists()
         context["can_add_job"] = may(request, "scheduling.add_job")
     if may(request, "scheduling.view_freeze"):
         context["freezes"] = freeze_banners(request)
-    context["can_freeze"] = may(request, "scheduling.add_freeze")
-    context["alert_count"] = open_alerts(request)
-    context["has_no_role"] = not any(authority_of_user(request.user).may(name) for name in ALL_PERMISSIONS)
     return context
 
 
-def _agents() -> dict[str, Any]:
-    """Return how many machines there are and how busy they are, with everybody's work: they are shared."""
-    agents = list(
-        Agent.objects.filter(archived_at__isnull=True).values_list(
-            "status", "capabilities__max_concurrent_tasks"
-        )
-    )
-    slots = [slots for status, slots in agents if status in CONNECTED_STATUSES]
+def _machines(found: overview.Machines) -> dict[str, Any]:
     return {
         "shows_agents": True,
-        "agent_count": len(agents),
-        "online_count": len(slots),
-        "slot_count": sum(count for count in slots if isinstance(count, int)),
-        "used_count": TaskInstance.objects.live().count(),
+        "agent_count": found.agents,
+        "online_count": found.online,
+        "slot_count": found.slots,
+        "used_count": found.used,
+        "used_percent": min(100, round(100 * found.used / found.slots)) if found.slots else 0,
     }
 
 
-def _tasks(request: HttpRequest) -> dict[str, Any]:
-    tasks = seen_by(request, Task.objects.all())
-    waiting = tasks.filter(status__in=TASK_CLAIMABLE).values("pk")[:_COUNT_LIMIT].count()
+def _tasks(found: overview.Figures, sight: overview.Sight) -> dict[str, Any]:
+    ended, outcomes = found.runs.by_status(), found.runs.by_outcome()
+    waiting = sum(each.number for each in found.waiting)
     return {
         "shows_tasks": True,
-        "running_count": tasks.filter(status=TaskStatus.RUNNING).count(),
-        "waiting_count": f"{waiting}+" if waiting >= _COUNT_LIMIT else str(waiting),
+        "as_of": _clock(found.now),
+        "running_count": _number(found.running, is_more=found.running >= overview.COUNT_LIMIT),
+        "waiting_count": _number(waiting, is_more=any(each.is_more for each in found.waiting)),
+        "waiting": waiting_rows(found, sight),
+        "done_count": _number(ended[TaskStatus.COMPLETED]),
+        "failed_count": _number(ended[TaskStatus.FAILED]),
+        "off_time_count": _number(outcomes[Outcome.LATE] + outcomes[Outcome.MISSED]),
+        "missed_count": _number(outcomes[Outcome.MISSED]),
+        **_success(found.runs, found.before),
+        "counted_since": _clock(found.runs.since) if found.runs.is_part else "",
+        "legend": legend(found.runs),
+        **hour_rows(found),
+        "delay": delay_picture(found),
+        "off_time": [_off_time(task, sight, now=found.now) for task in found.off_time],
+        "failures": [_failure(each, sight, now=found.now) for each in found.failures],
     }
 
 
-def _history(request: HttpRequest, *, now: datetime) -> dict[str, Any]:
-    counts = _counts_by_hour(
-        namespaces=authority_of_user(request.user).namespaces("scheduling.view_task"), now=now
-    )
-    done = sum(count for (_hour, status), count in counts.items() if status == TaskStatus.COMPLETED)
-    failed = sum(count for (_hour, status), count in counts.items() if status == TaskStatus.FAILED)
-    hours = [
-        (counts.get((hour, TaskStatus.COMPLETED), 0), counts.get((hour, TaskStatus.FAILED), 0), hour)
-        for hour in reversed(range(_HOURS))
-    ]
-    highest = max((succeeded + broken for succeeded, broken, _hour in hours), default=0) or 1
+def _success(runs: Runs, before: Runs) -> dict[str, Any]:
+    """Return the rate of success, and how it differs from that of the day before."""
+    rate, rate_before = runs.success_rate, before.success_rate
+    failed_before = before.by_status()[TaskStatus.FAILED]
+    found = {
+        "success_rate": words.MISSING if rate is None else f"{100 * rate:.1f} %",
+        "failed_before": "" if before.is_part or rate_before is None else _number(failed_before),
+        "trend": "",
+    }
+    if rate is not None and rate_before is not None:
+        points = 100 * (rate - rate_before)
+        kind = "same" if abs(points) < _POINTS else "up" if points > 0 else "down"
+        values = {"points": f"{abs(points):.1f}", "before": f"{100 * rate_before:.1f} %"}
+        said = {
+            "same": _("as the day before"),
+            "up": _("%(points)s points better than the day before: %(before)s"),
+            "down": _("%(points)s points worse than the day before: %(before)s"),
+        }[kind]
+        found |= {"trend": kind, "trend_points": values["points"], "trend_words": said % values}
+    return found
+
+
+def _off_time(task: Any, sight: overview.Sight, *, now: datetime) -> dict[str, Any]:
     return {
-        "history_limit": _HISTORY_LIMIT if sum(counts.values()) >= _HISTORY_LIMIT else None,
-        "done_count": done,
-        "failed_count": failed,
-        "success_rate": f"{100 * done / (done + failed):.1f} %" if done + failed else words.MISSING,
-        "hours": [
-            {
-                "title": _hour_title(now=now, hour=hour, done=succeeded, failed=broken),
-                "done_percent": round(100 * succeeded / highest),
-                "failed_percent": max(round(100 * broken / highest), 4) if broken else 0,
-            }
-            for succeeded, broken, hour in hours
-        ],
+        "url": reverse("admin:scheduling_task_change", args=[task.pk]),
+        "job": _job_name(task, sight),
+        "planned": words.moment(task.scheduled_at, now=now),
+        "outcome": words.badge(task.outcome, Outcome(task.outcome).label),
+        "reason": reason_words(task.reason),
+        "instants": task.instants if task.instants > 1 else 0,
+        "ledger_url": _ledger_url(task, sight),
     }
 
 
-def _counts_by_hour(*, namespaces: frozenset[str] | None, now: datetime) -> dict[tuple[int, str], int]:
-    """Count the tasks of the last day by hours ago and status; of these namespaces, None for all."""
-    parameters: dict[str, Any] = {
-        "now": now,
-        "since": now - timedelta(hours=_HOURS),
-        "limit": _HISTORY_LIMIT,
-        "namespaces": None if namespaces is None else sorted(namespaces),
+def _ledger_url(task: Any, sight: overview.Sight) -> str:
+    schedule = task.schedule
+    if schedule is None or schedule.archived_at is not None:
+        return ""
+    is_seen = sight.schedules is None or task.job.namespace in sight.schedules
+    return reverse("admin:scheduling_schedule_ledger", args=[schedule.pk]) if is_seen else ""
+
+
+def _failure(failure: overview.Failure, sight: overview.Sight, *, now: datetime) -> dict[str, Any]:
+    task, attempt, line = failure
+    return {
+        "task": task,
+        "url": reverse("admin:scheduling_task_change", args=[task.pk]),
+        "job": _job_name(task, sight),
+        "ended": words.moment(task.completed_at, now=now),
+        "exit": words.MISSING if attempt is None else exit_words(attempt),
+        "line": visible(line),
+        "error": visible(reason_words(task.reason) if attempt is None else attempt.error_message),
+        "attempt_url": ""
+        if attempt is None
+        else reverse("admin:scheduling_taskinstance_change", args=[attempt.pk]),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_HISTORY, parameters)
-        return {(hours_ago, status): count for hours_ago, status, count in cursor.fetchall()}
 
 
-def _hour_title(*, now: datetime, hour: int, done: int, failed: int) -> str:
-    begin = now - timedelta(hours=hour + 1)
-    return _("%(begin)s to %(end)s UTC: %(done)d succeeded, %(failed)d failed") % {
-        "begin": f"{begin:%H:%M}",
-        "end": f"{now - timedelta(hours=hour):%H:%M}",
-        "done": done,
-        "failed": failed,
-    }
+def _job_name(task: Task, sight: overview.Sight) -> str:
+    return str(task.job) if sight.shows(task.job) else ""
 
 
-def _failures(request: HttpRequest, *, now: datetime) -> list[dict[str, Any]]:
-    failed = seen_by(request, Task.objects.filter(status=TaskStatus.FAILED)).order_by("-pk")
-    shows_job = is_seen(request, Job, "job")
-    tasks = list(failed.select_related("job").annotate(shows_job=shows_job)[:_ROWS])
-    latest = seen_by(request, TaskInstance.objects.filter(task__in=tasks))
-    latest = latest.order_by("task_id", "-attempt").distinct("task_id")
-    attempts = {attempt.task_id: attempt for attempt in latest}
+def _next_runs(sight: overview.Sight) -> list[dict[str, Any]]:
+    now = timezone.now()
     return [
         {
-            "task": task,
-            "job": task.job if task.shows_job else "",
-            "ended": words.moment(task.completed_at, now=now),
-            "exit": exit_words(attempts[task.pk]) if task.pk in attempts else words.MISSING,
-            "error": visible(attempts[task.pk].error_message if task.pk in attempts else task.reason),
-            "attempt_url": reverse("admin:scheduling_taskinstance_change", args=[attempts[task.pk].pk])
-            if task.pk in attempts
-            else "",
-        }
-        for task in tasks
-    ]
-
-
-def _next_runs(request: HttpRequest, *, now: datetime) -> list[dict[str, Any]]:
-    schedules = (
-        seen_by(request, Schedule.objects.present())
-        .filter(status="enabled", next_run_at__isnull=False, job__enabled=True)
-        .select_related("job", "calendar")
-        .annotate(shows_job=is_seen(request, Job, "job"))
-        .order_by("next_run_at")[: 2 * _ROWS]
-    )
-    frozen = {each.namespace: each for each in Freeze.objects.filter(since__lte=now)}
-    found = []
-    for schedule in schedules:
-        instant, freeze = words.next_run_of(schedule, now=now), frozen.get(schedule.job.namespace)
-        is_thawed = freeze is None or (freeze.until is not None and freeze.until <= (instant or now))
-        if instant is not None and is_thawed:
-            found.append((instant, schedule))
-    found.sort(key=lambda pair: pair[0])
-    return [
-        {
-            "job_link": job_link(schedule.job, is_seen=schedule.shows_job),
+            "key": f"{schedule.pk}-{instant.timestamp():.0f}",
+            "job_link": job_link(schedule.job, is_seen=sight.shows(schedule.job)),
             "rule": words.rule(schedule),
             "at": words.moment(instant, now=now),
+            "clock": _clock(instant) if instant - now < overview.DAY else f"{instant:%m-%d %H:%M}",
+            "instant": instant.isoformat(),
         }
-        for instant, schedule in found[:_ROWS]
+        for instant, schedule in overview.upcoming(sight)
     ]
+
+
+def _clock(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%H:%M:%S}"
+
+
+def _number(count: int, *, is_more: bool = False) -> str:
+    """Return a number with its thousands apart."""
+    return f"{count:,}+" if is_more else f"{count:,}"

@@ -21,8 +21,8 @@ from scheduling.services.lifecycle import Assignment, StartedAttempt
 MAX_CLAIM: Final = 500
 
 # The distinct (route, priority) pairs among waiting tasks, found by skipping along the index
-# (https://wiki.postgresql.org/wiki/Loose_indexscan), then only those with something due.
-_DUE_QUEUES: Final = """
+# (https://wiki.postgresql.org/wiki/Loose_indexscan).
+WAITING_QUEUES: Final = """
 WITH RECURSIVE queue AS (
     (SELECT route_id, priority FROM scheduling_task WHERE status IN ('pending', 'waiting_retry')
      ORDER BY route_id, priority LIMIT 1)
@@ -33,12 +33,16 @@ WITH RECURSIVE queue AS (
           AND (t.route_id, t.priority) > (queue.route_id, queue.priority)
         ORDER BY t.route_id, t.priority LIMIT 1) next
 )
-SELECT queue.route_id, queue.priority FROM queue
+"""
+_QUEUES: Final = f"{WAITING_QUEUES} SELECT queue.route_id, queue.priority FROM queue"  # noqa: S608 (constants)
+# Only those with something due.
+_DUE_QUEUES: Final = f"""
+{_QUEUES}
 WHERE EXISTS (
     SELECT 1 FROM scheduling_task t
     WHERE t.status IN ('pending', 'waiting_retry') AND t.route_id = queue.route_id
       AND t.priority = queue.priority AND t.due_at <= %(until)s)
-"""
+"""  # noqa: S608 (constants)
 
 # Which of the offering agents serve which of these routes. A limited job's route is locked, so that two
 # servers never count the same free places; one that is locked already is left for the next claim.
@@ -82,7 +86,6 @@ LATERAL (SELECT t.due_at FROM scheduling_task t
            AND t.priority = queue.priority AND t.due_at > %(until)s
          ORDER BY t.due_at LIMIT 1) first
 """
-_QUEUES: Final = _DUE_QUEUES.split("WHERE EXISTS", maxsplit=1)[0]
 
 # Says which of the agents with assignments may have them, and keeps that so until the transaction ends.
 Hold = Callable[[Collection[uuid.UUID]], Collection[uuid.UUID]]

@@ -1,16 +1,24 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from scheduling.admin import dashboard
-from scheduling.models import Task
+from scheduling.admin import overview
+from scheduling.models import Backfill, Schedule, Task, TaskInstance
+from scheduling.services import recent_runs
+from scheduling.services.backfills import create_backfill
+from scheduling.services.calendars import freeze
+from scheduling.services.claiming import claim
+from scheduling.services.lifecycle import AttemptKey
+from scheduling.services.output import Chunk, store_output
 from tests import factories
-from tests.admin_client import client_of
+from tests.admin_client import browser_with, client_of
 
 pytestmark = pytest.mark.django_db
 INDEX = reverse("admin:index")
+PART = reverse("overview")
+TASKS = reverse("admin:scheduling_task_changelist")
 
 
 @pytest.fixture
@@ -18,11 +26,34 @@ def browser():
     return client_of(superuser=True)
 
 
-def ended(status, *, hours_ago=0.5):
-    task = factories.task()
+def ended(status, *, hours_ago=0.5, job=None, **fields):
+    task = factories.task(job=job)
     at = timezone.now() - timedelta(hours=hours_ago)
-    Task.objects.filter(pk=task.pk).update(status=status, scheduled_at=at, completed_at=at)
+    Task.objects.filter(pk=task.pk).update(status=status, scheduled_at=at, completed_at=at, **fields)
     return task
+
+
+def failed_with(output, *, job=None):
+    """Let a task fail on an agent after it printed `output`."""
+    agent, task = factories.agent(), factories.task(job=job, now=timezone.now())
+    claim(slots={agent.pk: 1}, now=timezone.now(), lead_secs=2, lease_secs=30)
+    attempt = TaskInstance.objects.get(task=task)
+    key = AttemptKey(agent_id=agent.pk, instance_id=attempt.pk, token=attempt.token)
+    store_output([Chunk(key=key, stream="stderr", offset=0, data=output, at=timezone.now())])
+    now = timezone.now()
+    TaskInstance.objects.filter(pk=attempt.pk).update(status="failed", exit_code=7, start_delay_ms=12.5)
+    Task.objects.filter(pk=task.pk).update(status="failed", scheduled_at=now, completed_at=now)
+    return attempt
+
+
+def context_of(browser):
+    overview.forget()
+    return browser.get(INDEX).context
+
+
+def part_of(browser):
+    overview.forget()
+    return browser.get(PART).content.decode()
 
 
 def test_without_jobs_it_says_how_to_begin(browser):
@@ -35,44 +66,189 @@ def test_it_counts_agents_slots_and_tasks(browser):
     factories.agent(slots=4)
     factories.agent(slots=2)
     factories.task()
-    context = browser.get(INDEX).context
+    context = context_of(browser)
     assert (context["online_count"], context["agent_count"], context["slot_count"]) == (2, 2, 6)
-    assert (context["running_count"], context["waiting_count"]) == (0, "1")
+    assert (context["running_count"], context["waiting_count"]) == ("0", "1")
 
 
-def test_it_shows_success_and_failure_of_the_last_day_by_the_hour(browser):
+def test_it_says_why_tasks_wait_with_links_to_them(browser):
+    wanting = factories.job(config={"labels": {"gpu": "yes"}})
+    task = factories.task(job=wanting)
+    other = factories.task(job=factories.job(name="other"))
+    factories.agent()
+    rows = {row["cause"]: row for row in context_of(browser)["waiting"]}
+    assert (rows["no_agent"]["count"], rows["soon"]["count"]) == ("1", "1")
+    (queue,) = rows["no_agent"]["queues"]
+    assert queue["text"] == "bash with gpu=yes"
+    listed = browser.get(queue["url"]).content.decode()
+    assert f"#{task.pk}<" in listed
+    assert f"#{other.pk}<" not in listed
+
+
+@pytest.mark.parametrize("cause", ["early", "retry", "no_agent"])
+def test_each_reason_leads_to_its_tasks_alone(cause, browser):
+    later, tasks = timezone.now() + timedelta(hours=1), {}
+    for name, status, due_at in (
+        ("early", "pending", later),
+        ("retry", "waiting_retry", later),
+        ("no_agent", "pending", timezone.now()),
+    ):
+        tasks[name] = factories.task()
+        Task.objects.filter(pk=tasks[name].pk).update(status=status, due_at=due_at)
+    (row,) = [row for row in context_of(browser)["waiting"] if row["cause"] == cause]
+    listed = browser.get(row["url"]).content.decode()
+    assert [name for name, task in tasks.items() if f"#{task.pk}<" in listed] == [cause]
+
+
+def test_it_says_what_plans_nothing(browser):
+    broken, paused = factories.schedule(), factories.schedule()
+    Schedule.objects.filter(pk=broken.pk).update(problem="BadTemplate: what")
+    factories.schedule(job=factories.job(namespace="still"))
+    freeze(namespace="still", now=timezone.now())
+    at = timezone.now()
+    made = create_backfill(schedule_id=paused.pk, range_from=at - timedelta(minutes=1), range_to=at, now=at)
+    Backfill.objects.filter(pk=made.pk).update(status="paused")
+    held = context_of(browser)["held"]
+    assert [row["text"] for row in held] == [
+        "1 schedule cannot be planned",
+        "1 schedule is in a frozen namespace",
+        "1 backfill is paused",
+    ]
+    for row in held:
+        assert browser.get(row["url"]).context["cl"].result_count == 1
+
+
+def test_it_shows_what_became_of_the_last_day_by_the_hour(browser):
     ended("completed")
-    ended("completed", hours_ago=3.5)
-    ended("failed", hours_ago=3.5)
+    ended("completed", hours_ago=3)
+    ended("failed", hours_ago=3)
+    ended("cancelled", hours_ago=3, outcome="missed")
     ended("failed", hours_ago=30)
-    context = browser.get(INDEX).context
-    assert (context["done_count"], context["failed_count"], context["success_rate"]) == (2, 1, "66.7 %")
-    assert [hour["done_percent"] for hour in context["hours"]][-4:] == [50, 0, 0, 50]
-    assert [hour["failed_percent"] for hour in context["hours"]][-4:] == [50, 0, 0, 0]
+    context = context_of(browser)
+    assert (context["done_count"], context["failed_count"], context["success_rate"]) == ("2", "1", "66.7 %")
+    assert {item["kind"]: item["count"] for item in context["legend"]} == {
+        "completed": "2",
+        "active": "0",
+        "left_out": "0",
+        "missed": "1",
+        "failed": "1",
+    }
+    assert len(context["hours"]) == 25
+    (busiest,) = [hour for hour in context["hours"] if len(hour["parts"]) == 3]
+    assert [part["kind"] for part in busiest["parts"]] == ["failed", "missed", "completed"]
+    assert busiest["told"] == ["succeeded: 1", "missed: 1", "failed: 1"]
 
 
-def test_it_links_to_the_latest_failures_and_the_next_runs(browser):
-    task = ended("failed")
+def test_a_bar_leads_to_the_tasks_of_its_hour(browser):
+    task, other = ended("failed", hours_ago=3), ended("failed", hours_ago=9)
+    bars = [hour for hour in context_of(browser)["hours"] if hour["parts"]]
+    listed = browser.get(bars[1]["url"]).content.decode()
+    assert f"#{task.pk}<" in listed
+    assert f"#{other.pk}<" not in listed
+
+
+@pytest.mark.parametrize(
+    ("before", "trend", "said"),
+    [
+        ("failed", "up", "50.0 points better than the day before: 0.0 %"),
+        ("completed", "down", "50.0 points worse than the day before: 100.0 %"),
+        ("cancelled", "", None),
+    ],
+)
+def test_the_rate_of_success_is_set_against_the_day_before(before, trend, said, browser):
+    ended("completed")
+    ended("failed")
+    ended(before, hours_ago=30)
+    context = context_of(browser)
+    assert (context["trend"], context.get("trend_words")) == (trend, said)
+
+
+def test_it_shows_how_late_commands_start(browser):
+    assert context_of(browser)["delay"] is None
+    failed_with(b"no\n")
+    delay = context_of(browser)["delay"]
+    assert (delay["p50"], delay["p99"], delay["count"], delay["is_late"]) == ("12 ms", "12 ms", "1", False)
+    assert len(delay["p50_lines"]) == len(delay["p99_lines"]) == 1
+
+
+def test_a_failure_is_shown_with_the_last_line_of_its_output(browser):
+    attempt = failed_with(b"compiling\n\x1b[31mno space left\x07 <b>on device</b>\x1b[0m\n")
+    part = part_of(browser)
+    assert "no space left␇ &lt;b&gt;on device&lt;/b&gt;" in part
+    assert "compiling" not in part
+    assert "exit 7" in part
+    assert reverse("admin:scheduling_taskinstance_change", args=[attempt.pk]) in part
+
+
+def test_late_and_missed_instants_lead_to_their_task_and_ledger(browser):
+    schedule = factories.schedule()
+    task = ended(
+        "cancelled", job=schedule.job, outcome="missed", reason="no scheduler planned it in time", instants=3
+    )
+    Task.objects.filter(pk=task.pk).update(schedule=schedule)
+    ended("completed", outcome="late")
+    context, part = context_of(browser), part_of(browser)
+    assert (context["off_time_count"], context["missed_count"]) == ("4", "3")
+    assert reverse("admin:scheduling_task_change", args=[task.pk]) in part
+    assert reverse("admin:scheduling_schedule_ledger", args=[schedule.pk]) in part
+    assert "no scheduler planned it in time" in part
+
+
+def test_it_links_to_the_next_runs_and_counts_down_to_them(browser):
     schedule = factories.schedule(now=timezone.now(), kind="interval", interval_secs=3600)
-    content = browser.get(INDEX).content.decode()
-    assert reverse("admin:scheduling_task_change", args=[task.pk]) in content
-    assert reverse("admin:scheduling_job_change", args=[schedule.job_id]) in content
+    part = part_of(browser)
+    assert reverse("admin:scheduling_job_change", args=[schedule.job_id]) in part
+    (run,) = context_of(browser)["next_runs"]
+    instant = datetime.fromisoformat(run["instant"])
+    assert timedelta(0) < instant - timezone.now() <= timedelta(hours=1)
+    assert f'data-countdown="{run["instant"]}"' in part
 
 
-def test_it_takes_as_many_queries_for_much_as_for_little(browser, django_assert_num_queries):
-    def fill(count):
-        for _ in range(count):
-            factories.agent()
-            factories.schedule(now=timezone.now())
-            ended("failed")
+def fill(count):
+    for _ in range(count):
+        failed_with(b"no\n")
+        factories.schedule(now=timezone.now())
+        ended("completed", outcome="late")
+        factories.task(job=factories.job(config={"labels": {"zone": "b"}, "max_concurrency": 1}))
 
+
+@pytest.mark.parametrize(("path", "afresh", "shared"), [(INDEX, 25, 5), (PART, 25, 5)])
+def test_it_takes_as_many_queries_for_much_as_for_little(
+    path, afresh, shared, browser, django_assert_num_queries
+):
     fill(1)
-    browser.get(INDEX)
-    with django_assert_num_queries(15):
-        browser.get(INDEX)
-    fill(15)
-    with django_assert_num_queries(15):
-        browser.get(INDEX)
+    browser.get(path)
+    for more in (0, 15):
+        fill(more)
+        overview.forget()
+        with django_assert_num_queries(afresh):
+            browser.get(path)
+        with django_assert_num_queries(shared):
+            browser.get(path)
+
+
+def test_who_sees_the_same_shares_the_figures_and_nobody_else_does(django_assert_num_queries):
+    ours = factories.job(name="ours", namespace="ours")
+    failed_with(b"our secret\n", job=ours)
+    mine, alike, other = (browser_with(("viewer", name)) for name in ("ours", "ours", "theirs"))
+    assert "our secret" in mine.get(PART).content.decode()
+    failed_with(b"one more secret\n", job=ours)
+    assert "one more secret" not in alike.get(PART).content.decode()
+    assert "secret" not in other.get(PART).content.decode()
+    assert "one more secret" in part_of(alike)
+
+
+def test_of_other_namespaces_nothing_is_counted_or_named():
+    theirs = factories.job(name="their-job", namespace="theirs", config={"max_concurrency": 1})
+    factories.schedule(job=theirs)
+    failed_with(b"their output\n", job=theirs)
+    ended("completed", job=theirs, outcome="late")
+    factories.task(job=theirs)
+    response = browser_with(("viewer", "ours")).get(INDEX)
+    context = response.context
+    assert (context["failed_count"], context["off_time_count"], context["waiting_count"]) == ("0", "0", "0")
+    assert (context["delay"], context["next_runs"], context["waiting"]) == (None, [], [])
+    assert b"their" not in response.content
 
 
 def test_who_may_see_nothing_gets_an_empty_page_and_no_links():
@@ -85,6 +261,18 @@ def test_who_may_see_nothing_gets_an_empty_page_and_no_links():
     assert reverse("admin:auth_user_changelist").encode() not in response.content
 
 
+def test_the_part_that_is_renewed_is_for_staff_who_are_signed_in(client):
+    assert client.get(PART).status_code == 302
+
+
+def test_the_part_that_is_renewed_is_the_one_on_the_page_and_says_as_of_when(browser):
+    page, part = browser.get(INDEX).content.decode(), browser.get(PART).content.decode()
+    for text in (page, part):
+        assert text.count('id="hf-overview"') == 1
+        assert f'data-refresh-url="{PART}"' in text
+        assert f"as of {timezone.now():%H:}" in text
+
+
 def test_no_page_asks_another_host_for_anything(browser):
     content = browser.get(INDEX).content.decode()
     assert 'src="http' not in content
@@ -92,10 +280,11 @@ def test_no_page_asks_another_host_for_anything(browser):
     assert "onclick=" not in content
 
 
-def test_it_counts_no_further_than_its_limit_and_says_so(browser, monkeypatch):
-    monkeypatch.setattr(dashboard, "_HISTORY_LIMIT", 2)
-    for _ in range(3):
-        ended("completed")
+def test_it_counts_no_further_than_its_limit_and_says_since_when(browser, monkeypatch):
+    monkeypatch.setattr(recent_runs, "MAX_TASKS", 2)
+    for hours_ago in (5, 3, 1):
+        ended("completed", hours_ago=hours_ago)
     response = browser.get(INDEX)
-    assert response.context["done_count"] == 2
-    assert b"the latest 2 tasks" in response.content
+    assert response.context["done_count"] == "2"
+    assert b"Counted since" in response.content
+    assert [hour["is_counted"] for hour in response.context["hours"]].count(False) == 21

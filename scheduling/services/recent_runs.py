@@ -1,0 +1,154 @@
+"""What ran lately and how punctually, from the newest rows; whatever was planned, the cost is bounded."""
+
+import uuid
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from django.db import connection
+
+from scheduling.states import TaskStatus
+
+# Of more tasks in a span the newest are counted.
+MAX_TASKS: Final = 100_000
+# So many starts of each hour are measured, the last of it.
+MAX_STARTS: Final = 1_000
+# Tasks that are named because they ran late or not at all.
+NAMED_TASKS: Final = 8
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_RUNS: Final = """
+SELECT floor(extract(epoch FROM scheduled_at) / 3600)::bigint AS hour, status, coalesce(outcome, ''),
+       sum(instants)::bigint, count(*), min(scheduled_at),
+       (array_agg(id) FILTER (WHERE outcome IN ('late', 'missed')))[:%(named)s]
+FROM (
+    SELECT id, scheduled_at, status, outcome, instants FROM scheduling_task
+    WHERE scheduled_at > %(begin)s AND scheduled_at <= %(end)s
+      AND (%(namespaces)s::text[] IS NULL OR namespace = ANY(%(namespaces)s::text[]))
+    ORDER BY scheduled_at DESC LIMIT %(limit)s
+) newest
+GROUP BY 1, 2, 3 ORDER BY 1 DESC
+"""
+
+# Ids of attempts begin with the time at which they were made, so a span of time is a span of ids.
+_DELAYS: Final = """
+SELECT span.hour, count(*), percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY delay.ms)
+FROM unnest(%(hours)s::bigint[], %(first)s::uuid[], %(last)s::uuid[]) AS span(hour, first, last), LATERAL (
+    SELECT i.start_delay_ms AS ms FROM scheduling_taskinstance i
+    WHERE i.id >= span.first AND i.id < span.last AND i.start_delay_ms IS NOT NULL
+      AND (%(namespaces)s::text[] IS NULL OR i.namespace = ANY(%(namespaces)s::text[]))
+    ORDER BY i.id DESC LIMIT %(limit)s
+) delay
+GROUP BY GROUPING SETS ((span.hour), ())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """What became of the instants of a span: how many by hour of the epoch, status and outcome ("": by hand).
+
+    `since` is later than the beginning of the span where only the newest were counted. `off_time` are the
+    newest tasks that ran late or were missed, the newest hour first.
+    """
+
+    counts: Mapping[tuple[int, str, str], int]
+    since: datetime
+    is_part: bool
+    off_time: list[int]
+
+    def by_status(self) -> Counter[str]:
+        """Return how many there are of each status."""
+        found: Counter[str] = Counter()
+        for (_hour, status, _outcome), number in self.counts.items():
+            found[status] += number
+        return found
+
+    def by_outcome(self) -> Counter[str]:
+        """Return how many there are of each outcome."""
+        found: Counter[str] = Counter()
+        for (_hour, _status, outcome), number in self.counts.items():
+            found[outcome] += number
+        return found
+
+    @property
+    def success_rate(self) -> float | None:
+        """The part of those that ended well among those that ended well or failed; None without any."""
+        found = self.by_status()
+        ended = found[TaskStatus.COMPLETED] + found[TaskStatus.FAILED]
+        return found[TaskStatus.COMPLETED] / ended if ended else None
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """How late commands start: number of starts, median and 99th percentile in milliseconds."""
+
+    count: int
+    p50_ms: float
+    p99_ms: float
+
+
+def runs_between(*, begin: datetime, end: datetime, namespaces: Collection[str] | None = None) -> Runs:
+    """Return what became of what was planned in (begin, end] in namespaces (None: in all); one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _RUNS,
+            {
+                "begin": begin,
+                "end": end,
+                "limit": MAX_TASKS,
+                "named": NAMED_TASKS,
+                "namespaces": _array(namespaces),
+            },
+        )
+        rows = cursor.fetchall()
+    is_part = sum(row[4] for row in rows) >= MAX_TASKS
+    return Runs(
+        counts={(hour, status, outcome): number for hour, status, outcome, number, *_rest in rows},
+        since=min((row[5] for row in rows), default=begin) if is_part else begin,
+        is_part=is_part,
+        off_time=[task_id for row in rows for task_id in row[6] or ()],
+    )
+
+
+def delays_by_hour(
+    *, begin: datetime, end: datetime, namespaces: Collection[str] | None = None
+) -> tuple[Delays | None, dict[int, Delays]]:
+    """Return how late commands started in (begin, end], and in each hour of the epoch that had any starts.
+
+    Measured by the newest MAX_STARTS of each hour; one statement.
+    """
+    hours = range(hour_of(begin), hour_of(end) + 1)
+    bounds = [begin, *(begin_of(hour) for hour in hours[1:]), end]
+    ids = [_first_id(bound) for bound in bounds]
+    values: dict[str, Any] = {
+        "hours": list(hours),
+        "first": ids[:-1],
+        "last": ids[1:],
+        "limit": MAX_STARTS,
+        "namespaces": _array(namespaces),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_DELAYS, values)
+        found = {hour: Delays(count, *percentiles) for hour, count, percentiles in cursor.fetchall() if count}
+    return found.pop(None, None), found
+
+
+def hour_of(instant: datetime) -> int:
+    """Return the hour of the epoch in which an instant lies."""
+    return (instant - _EPOCH) // timedelta(hours=1)
+
+
+def begin_of(hour: int) -> datetime:
+    """Return when an hour of the epoch begins."""
+    return _EPOCH + timedelta(hours=hour)
+
+
+def _array(namespaces: Collection[str] | None) -> list[str] | None:
+    return None if namespaces is None else sorted(namespaces)
+
+
+def _first_id(at: datetime) -> uuid.UUID:
+    """Return the lowest id of an attempt made at `at` or later: a UUID of version 7 begins with the time."""
+    return uuid.UUID(int=((at - _EPOCH) // timedelta(milliseconds=1)) << 80)
