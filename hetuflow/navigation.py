@@ -1,12 +1,14 @@
 """How the admin looks and what its sidebar lists: unfold's settings."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
+
+_TIMELINE: Final = "scheduling_taskinstance_timeline"
 
 
 def _may_view(model: str) -> Callable[[HttpRequest], bool]:
@@ -15,11 +17,12 @@ def _may_view(model: str) -> Callable[[HttpRequest], bool]:
     return lambda request: request.user.has_perm(f"{app}.view_{name}")
 
 
-def _is_at_schedules(request: HttpRequest) -> bool:
-    """Whether the page is one of schedules; the forecast lies below them and has an entry of its own."""
-    path = request.path
-    below = str(reverse_lazy("admin:scheduling_schedule_forecast"))
-    return path.startswith(str(reverse_lazy("admin:scheduling_schedule_changelist"))) and path != below
+def _is_at(model: str, *, but_for: str) -> Callable[[HttpRequest], bool]:
+    """Return a check whether the page is one of `model`, but for one below that has an entry of its own."""
+    pages, below = (
+        reverse_lazy(f"admin:{name}") for name in (f"{model.replace('.', '_')}_changelist", but_for)
+    )
+    return lambda request: request.path.startswith(str(pages)) and request.path != str(below)
 
 
 def _entry(title: Any, icon: str, model: str, *, is_for_all: bool = False, badge: str = "") -> dict[str, Any]:
@@ -87,9 +90,16 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _entry(_("Jobs"), "deployed_code", "scheduling.job"),
                     _entry(_("Schedules"), "event_repeat", "scheduling.schedule")
-                    | {"active": _is_at_schedules},
+                    | {"active": _is_at("scheduling.schedule", but_for="scheduling_schedule_forecast")},
                     _entry(_("Tasks"), "checklist", "scheduling.task"),
-                    _entry(_("Task instances"), "terminal", "scheduling.taskinstance"),
+                    _entry(_("Task instances"), "terminal", "scheduling.taskinstance")
+                    | {"active": _is_at("scheduling.taskinstance", but_for=_TIMELINE)},
+                    {
+                        "title": _("Timeline"),
+                        "icon": "view_timeline",
+                        "link": reverse_lazy(f"admin:{_TIMELINE}"),
+                        "permission": _may_view("scheduling.taskinstance"),
+                    },
                     _entry(_("Backfills"), "history", "scheduling.backfill"),
                     _entry(_("Bulk actions"), "checklist_rtl", "scheduling.bulkaction", is_for_all=True),
                     _entry(

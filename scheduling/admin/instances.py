@@ -19,6 +19,7 @@ from scheduling.admin.output import PAGE_BYTES, download, page_of, tail_of
 from scheduling.admin.pages import ReadOnlyAdmin
 from scheduling.admin.permissions import SeenDropdownFilter, is_seen
 from scheduling.admin.tasks import describe_attempt, job_link, pretty
+from scheduling.admin.timeline import ShowsTimeline
 from scheduling.clock import database_now
 from scheduling.models import Job, TaskInstance
 from scheduling.services.output import STREAMS
@@ -28,7 +29,7 @@ _MATCHING_AGENTS: Final = 100
 
 
 @admin.register(TaskInstance)
-class TaskInstanceAdmin(ReadOnlyAdmin):
+class TaskInstanceAdmin(ShowsTimeline, ReadOnlyAdmin):
     namespace_path = "task__namespace"
     page_template = "admin/scheduling/taskinstance/page.html"
     list_display = ("number", "of_job", "state", "on_agent", "started", "ran", "exit", "output")

@@ -1,8 +1,12 @@
 """Planned instants and their attempts."""
 
+from datetime import timedelta
+from typing import Final
+
 import uuid_utils.compat
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.lookups import GreaterThan
 from django.utils.translation import gettext_lazy as _
 
 from agents.models import Agent
@@ -17,6 +21,10 @@ from scheduling.states import (
     Outcome,
     TaskStatus,
 )
+
+# Attempts that took longer are few, and have an index by which they are found long after they began.
+LONG: Final = timedelta(minutes=5)
+TOOK_LONG: Final = Q(GreaterThan(F("completed_at") - F("created_at"), LONG))
 
 
 class Task(models.Model):
@@ -207,6 +215,9 @@ class TaskInstance(models.Model):
             models.Index(fields=["agent", "-task"], name="taskinstance_tasks_of_agent"),
             models.Index(fields=["-created_at", "id"], name="taskinstance_by_created_at"),
             models.Index(fields=["status", "-id"], name="taskinstance_by_status"),
+            models.Index(
+                fields=["completed_at", "created_at"], condition=TOOK_LONG, name="taskinstance_long"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -31,6 +31,8 @@ READING = {
     "scheduling_taskinstance_follow",
     "scheduling_taskinstance_stderr",
     "scheduling_taskinstance_stdout",
+    "scheduling_taskinstance_timeline",
+    "scheduling_taskinstance_timeline_data",
 }
 BACKFILL = {
     "range_from": "2026-02-01T00:00:00",
