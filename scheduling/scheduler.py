@@ -2,6 +2,8 @@
 
 import logging
 import math
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +25,7 @@ TICK_SECS: Final = 1.0
 # A process does not see new data before it starts again, but others may have planned with older ones.
 ZONE_DATA_SECS: Final = 600.0
 RETENTION_SECS: Final = 10.0
+FORGETTING_SECS: Final = 3600.0
 
 _RETENTION: Final = Retention()
 
@@ -50,6 +53,13 @@ def plan(now: datetime) -> int:
     )
 
 
+def note_presence(now: datetime) -> None:
+    """Say that this process was there."""
+    rescue.note_scheduler_alive(
+        process=f"{socket.gethostname()}-{os.getpid()}", version=settings.HETUFLOW_VERSION, now=now
+    )
+
+
 DUTIES: Final = (
     Duty("planning", plan),
     Duty("zone data", lambda now: zone_data.run_once(now=now), every_secs=ZONE_DATA_SECS),
@@ -58,7 +68,8 @@ DUTIES: Final = (
     Duty("overlap", lambda now: lifecycle.skip_overlapping_tasks(now=now)),
     Duty("replace", lambda now: lifecycle.replace_overlapping_attempts(now=now)),
     Duty("rescue", lambda now: rescue.run_once(now=now)),
-    Duty("presence", lambda now: rescue.note_scheduler_alive(now=now)),
+    Duty("presence", note_presence),
+    Duty("forgetting", lambda now: rescue.forget_schedulers(now=now), every_secs=FORGETTING_SECS),
     Duty("retention", lambda now: _RETENTION.run_once(now=now), every_secs=RETENTION_SECS),
     Duty("throttles", lambda now: throttling.forget_idle_callers()),
 )

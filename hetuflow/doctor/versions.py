@@ -1,4 +1,4 @@
-"""Versions: of servers, of agents, and of the packages of this machine."""
+"""Versions: of servers, schedulers and agents, and of the packages of this machine."""
 
 import importlib.metadata
 import platform
@@ -14,7 +14,7 @@ from agents.models import Agent
 from agents.protocol.version import PROTOCOL_VERSION
 from gateway.models import Server
 from hetuflow.doctor.report import Line, error, ok, warning
-from scheduling.services.rescue import SERVER_DEAD_AFTER_SECS
+from scheduling.services.rescue import SERVER_DEAD_AFTER_SECS, schedulers_alive
 
 NAMED: Final = 5
 
@@ -22,17 +22,21 @@ NAMED: Final = 5
 def look_at_servers(now: datetime) -> Iterator[Line]:
     """Look for live servers of another version than this command's."""
     alive = Server.objects.filter(last_heartbeat_at__gt=now - timedelta(seconds=SERVER_DEAD_AFTER_SECS))
-    others = [
-        (name, version)
-        for name, version in alive.order_by("name").values_list("name", "version")
-        if version != settings.HETUFLOW_VERSION
-    ]
-    if others:
-        seen = f"this is {settings.HETUFLOW_VERSION}; {', '.join(f'{n} has {v}' for n, v in others[:NAMED])}"
-        remedy = "upgrade and restart them one by one: docs/operations.md, Upgrades"
-        yield warning("servers", seen, remedy, [name for name, _ in others])
-    else:
-        yield ok("servers", f"all that are there have {settings.HETUFLOW_VERSION}, as this command")
+    yield _compared("servers", list(alive.order_by("name").values_list("name", "version")))
+
+
+def look_at_schedulers(now: datetime) -> Iterator[Line]:
+    """Look for live schedulers of another version than this command's."""
+    yield _compared("schedulers", schedulers_alive(now=now))
+
+
+def _compared(what: str, versions: list[tuple[str, str]]) -> Line:
+    others = [(name, version) for name, version in versions if version != settings.HETUFLOW_VERSION]
+    if not others:
+        return ok(what, f"all that are there have {settings.HETUFLOW_VERSION}, as this command")
+    seen = f"this is {settings.HETUFLOW_VERSION}; {', '.join(f'{n} has {v}' for n, v in others[:NAMED])}"
+    remedy = "upgrade and restart them one by one: docs/operations.md, Upgrades"
+    return warning(what, seen, remedy, [name for name, _ in others])
 
 
 def look_at_agents(now: datetime) -> Iterator[Line]:
@@ -96,5 +100,6 @@ def _requirements() -> Iterator[Requirement]:
 
 PROBES: Final[list[tuple[str, Callable[[datetime], Iterable[Line]]]]] = [
     ("servers", look_at_servers),
+    ("schedulers", look_at_schedulers),
     ("agents", look_at_agents),
 ]

@@ -15,6 +15,10 @@ from scheduling.services import lifecycle
 
 GATEWAY_LEASE: Final = "gateway"
 SCHEDULER_LEASE: Final = "scheduler"
+# Each process has a row of its own besides, whose holder is its version.
+_SCHEDULER_PROCESS: Final = f"{SCHEDULER_LEASE}/"
+_NAME_LENGTH: Final = 64
+SCHEDULERS_KEPT_FOR: Final = timedelta(days=1)
 SERVER_DEAD_AFTER_SECS: Final = 6.0
 RECONNECT_GRACE_SECS: Final = 30.0
 ATTEMPTS_PER_BATCH: Final = 500
@@ -33,9 +37,24 @@ def note_servers_alive(*, holder: str, now: datetime) -> None:
     _note_alive(name=GATEWAY_LEASE, holder=holder, now=now)
 
 
-def note_scheduler_alive(*, now: datetime) -> None:
-    """Say that a scheduler was there at `now`, so that one can see whether any plans."""
+def note_scheduler_alive(*, process: str, version: str, now: datetime) -> None:
+    """Say that a scheduler was there at `now`, which one and of what version, to be seen."""
     _note_alive(name=SCHEDULER_LEASE, holder="", now=now)
+    _note_alive(name=f"{_SCHEDULER_PROCESS}{process}"[:_NAME_LENGTH], holder=version[:_NAME_LENGTH], now=now)
+
+
+def schedulers_alive(*, now: datetime) -> list[tuple[str, str]]:
+    """Return the names and versions of the schedulers that were there lately."""
+    alive_since = now - timedelta(seconds=SERVER_DEAD_AFTER_SECS)
+    alive = Lease.objects.filter(name__startswith=_SCHEDULER_PROCESS, renewed_at__gt=alive_since)
+    names = alive.order_by("name").values_list("name", "holder")
+    return [(name.removeprefix(_SCHEDULER_PROCESS), version) for name, version in names]
+
+
+def forget_schedulers(*, now: datetime) -> int:
+    """Forget the schedulers that were not there for long; return how many."""
+    gone = Lease.objects.filter(name__startswith=_SCHEDULER_PROCESS, renewed_at__lt=now - SCHEDULERS_KEPT_FOR)
+    return gone.delete()[0]
 
 
 def is_scheduler_alive(*, now: datetime) -> bool:

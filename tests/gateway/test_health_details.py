@@ -71,9 +71,10 @@ def test_a_scheduler_is_healthy_while_it_says_so(client, token):
         return next(one["status"] for one in services if one["name"] == "scheduler")
 
     assert scheduler() == "unhealthy"
-    rescue.note_scheduler_alive(now=database_now() - timedelta(seconds=60))
+    north = {"process": "north-1", "version": "1.0"}
+    rescue.note_scheduler_alive(**north, now=database_now() - timedelta(seconds=60))
     assert scheduler() == "unhealthy"
-    rescue.note_scheduler_alive(now=database_now())
+    rescue.note_scheduler_alive(**north, now=database_now())
     assert scheduler() == "healthy"
 
 

@@ -11,11 +11,12 @@ import pytest
 from django.core.management import call_command
 
 from gateway.models import Connection, Server
+from hetuflow import __version__
 from hetuflow.doctor import clocks, examination, security
 from hetuflow.doctor.report import Level
 from scheduling.clock import database_now
 from scheduling.models import Alert, Backfill, Lease, Schedule, ZoneData
-from scheduling.services import planning
+from scheduling.services import planning, rescue
 from tests import broken, factories
 from tests.broken import change
 from tests.database import fingerprint
@@ -202,8 +203,13 @@ def test_other_versions_are_told():
     north = server(version="0.0.9")
     agent = change(factories.agent(), version="0.0.8")
     connect(agent, north)
+    now = database_now()
+    for process, version in (("south-7", "0.0.9"), ("south-8", __version__)):
+        rescue.note_scheduler_alive(process=process, version=version, now=now)
+    rescue.note_scheduler_alive(process="gone-1", version="0.0.7", now=now - HOUR)
     found = {line.name: line for line in not_fine("versions") if line.name != "packages"}
     assert "north has 0.0.9" in found["servers"].seen
+    assert found["schedulers"].seen == f"this is {__version__}; south-7 has 0.0.9"
     assert "1 of 0.0.8" in found["agents"].seen
 
 
