@@ -9,7 +9,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	if command -v $$name >/dev/null 2>&1 && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	then echo $$name; break; fi; done)
 
-.PHONY: help run test test-browser screenshots fuzz chaos lint format bench mutants clean
+.PHONY: help run test test-browser screenshots fuzz chaos lint format bench mutants record clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench: $(VENV)/.installed-dev ## Measure what this machine can do, with Hetuflow
 
 mutants: $(VENV)/.installed-dev ## Make deliberate mistakes and see that the tests notice each
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+record: $(VENV)/.installed-dev ## Record a session of this version's agent and server, for later versions
+	@$(BIN)/python -m pytest -q tests/recordings/record.py
 
 clean: ## Remove the virtual environment and caches; data in .hetuflow stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
