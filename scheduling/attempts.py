@@ -73,9 +73,13 @@ def decide(
     A fact with a sequence number that was seen already is a repetition. After the end of an attempt nothing
     changes its status; but what a lost attempt reports late is kept on it, so that its result is not lost.
     """
-    fresh = sorted((fact for fact in facts if fact.seq > attempt.last_seq), key=lambda fact: fact.seq)
+    if attempt.status == InstanceStatus.LOST:
+        return _late_news(attempt, facts)
+    fresh = _fresh(attempt, facts)
     if not fresh:
         return _late_start(attempt, facts)
+    if attempt.status in INSTANCE_TERMINAL:
+        return None
     change = Change(
         status=attempt.status,
         last_seq=fresh[-1].seq,
@@ -90,14 +94,37 @@ def decide(
         if fact.status in INSTANCE_TERMINAL:
             change.fact = fact
             break
-    if attempt.status in INSTANCE_TERMINAL:
-        return change if attempt.status == InstanceStatus.LOST and change.fact else None
     if change.fact is None:
         change.status = InstanceStatus.RUNNING
         change.task_status = TaskStatus.RUNNING
         return change
     end(attempt, change, status=change.fact.status, at=change.fact.at, now=now, random=random)
     return change
+
+
+def _fresh(attempt: Attempt, facts: Sequence[ReportedFact]) -> list[ReportedFact]:
+    return sorted((fact for fact in facts if fact.seq > attempt.last_seq), key=lambda fact: fact.seq)
+
+
+def _late_news(attempt: Attempt, facts: Sequence[ReportedFact]) -> Change | None:
+    """Return the change of what a lost attempt reports late: when it began, if nobody knew, and how it ended.
+
+    That it began is said whether its end is known yet or not, so that its end never stands in for its start.
+    It did so before it was given up, as far as clocks of two machines can tell.
+    """
+    fresh = _fresh(attempt, facts)
+    change = Change(
+        status=attempt.status,
+        last_seq=fresh[-1].seq if fresh else attempt.last_seq,
+        started_at=attempt.started_at,
+        fact=next((fact for fact in fresh if fact.status in INSTANCE_TERMINAL), None),
+        retry_count=attempt.retry_count,
+    )
+    start = next((fact for fact in facts if fact.status == InstanceStatus.RUNNING), None)
+    if start is not None and attempt.started_at is None:
+        change.started_at = min(start.at, attempt.completed_at or start.at)
+        change.start_delay_ms = start.start_delay_ms
+    return change if change.fact or change.started_at != attempt.started_at else None
 
 
 def _late_start(attempt: Attempt, facts: Sequence[ReportedFact]) -> Change | None:

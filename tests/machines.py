@@ -2,14 +2,12 @@
 
 import uuid
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from agents.protocol import messages
 from scheduling.attempts import ReportedFact
 from scheduling.services.lifecycle import AttemptKey
-from scheduling.states import (
-    InstanceStatus,
-)
-from tests.factories import NOW
+from scheduling.states import InstanceStatus
 
 SLOTS = 2
 
@@ -19,15 +17,22 @@ class Held:
     """An attempt on an agent's disk."""
 
     key: AttemptKey
-    started: bool = False
+    started_at: datetime | None = None
     end: ReportedFact | None = None
     is_acknowledged: bool = False
     must_stop: bool = False
 
     @property
+    def started(self):
+        return self.started_at is not None
+
+    @property
     def facts(self):
-        running = ReportedFact(seq=1, status=InstanceStatus.RUNNING, at=NOW, start_delay_ms=1.0)
-        return [running] * self.started + [self.end] * (self.end is not None)
+        facts = [self.end] * (self.end is not None)
+        if self.started:
+            status = InstanceStatus.RUNNING
+            facts.insert(0, ReportedFact(seq=1, status=status, at=self.started_at, start_delay_ms=1.0))
+        return facts
 
     @property
     def output(self):

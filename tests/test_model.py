@@ -223,12 +223,12 @@ class Cluster(RuleBasedStateMachine):
             self.to_server.append(lambda: decline_attempts(declined, now=self.now))
 
     def start(self, held):
-        held.started = True
+        held.started_at = self.now
         self.starts[held.key.instance_id] += 1
 
     def end(self, held, status):
         code = {"completed": 0, "failed": 3}.get(status)
-        held.end = ReportedFact(seq=2, status=InstanceStatus(status), at=NOW, exit_code=code)
+        held.end = ReportedFact(seq=2, status=InstanceStatus(status), at=self.now, exit_code=code)
 
     def stop(self, held):
         if held.end is None:

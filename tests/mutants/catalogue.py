@@ -65,10 +65,23 @@ MUTANTS: Final = (
     Mutant(
         "I4: an attempt that ended may end again",
         "scheduling/attempts.py",
-        "    if attempt.status in INSTANCE_TERMINAL:\n"
-        "        return change if attempt.status == InstanceStatus.LOST and change.fact else None\n",
+        "    if attempt.status in INSTANCE_TERMINAL:\n        return None\n",
         "",
         ("tests/scheduling/test_attempts.py", "tests/scheduling/test_states.py"),
+    ),
+    Mutant(
+        "I4: what a lost attempt reports late ends it again",
+        "scheduling/attempts.py",
+        "    if attempt.status == InstanceStatus.LOST:\n        return _late_news(attempt, facts)\n",
+        "",
+        ("tests/scheduling/test_attempts.py",),
+    ),
+    Mutant(
+        "a lost attempt begins after its end",
+        "scheduling/attempts.py",
+        "change.started_at = min(start.at, attempt.completed_at or start.at)",
+        "change.started_at = start.at",
+        ("tests/scheduling/test_attempts.py",),
     ),
     Mutant(
         "I4: the database lets a task that ended change",
@@ -207,8 +220,8 @@ MUTANTS: Final = (
     Mutant(
         "I13: facts apply in the order in which they arrive",
         "scheduling/attempts.py",
-        "fresh = sorted((fact for fact in facts if fact.seq > attempt.last_seq), key=lambda fact: fact.seq)",
-        "fresh = [fact for fact in facts if fact.seq > attempt.last_seq]",
+        "return sorted((fact for fact in facts if fact.seq > attempt.last_seq), key=lambda fact: fact.seq)",
+        "return [fact for fact in facts if fact.seq > attempt.last_seq]",
         ("tests/scheduling/test_attempts.py", "tests/scheduling/test_lifecycle.py"),
     ),
     Mutant(

@@ -100,6 +100,24 @@ def test_a_lost_attempts_late_result_is_kept_and_moves_neither_status_nor_task()
     assert meaning(lost, fact("running", seq=2)) is None
 
 
+def test_a_start_that_a_lost_attempt_reports_before_its_end_is_kept():
+    lost = attempt(I.LOST, completed_at=NOW + timedelta(seconds=9))
+    change = meaning(lost, fact("running", secs=3, start_delay_ms=1.0))
+    assert (change.status, change.task_status, change.is_end, change.fact) == (I.LOST, None, False, None)
+    assert (change.started_at, change.start_delay_ms) == (NOW + timedelta(seconds=3), 1.0)
+
+
+def test_the_end_of_a_lost_attempt_does_not_stand_in_for_its_start():
+    lost = attempt(I.LOST, completed_at=NOW)
+    change = meaning(lost, fact("failed", seq=2, secs=5))
+    assert (change.started_at, change.fact.status) == (None, I.FAILED)
+
+
+def test_a_lost_attempt_began_before_it_was_given_up_whatever_the_clocks_say():
+    lost = attempt(I.LOST, completed_at=NOW)
+    assert meaning(lost, fact("running", secs=0.2)).started_at == NOW
+
+
 def test_a_start_that_arrives_after_the_end_says_when_the_attempt_began():
     ended = attempt(I.FAILED, last_seq=2, started_at=NOW, completed_at=NOW)
     change = meaning(ended, fact("running", secs=-5, start_delay_ms=1.0))
@@ -175,6 +193,19 @@ def test_any_order_repetition_and_batching_of_the_same_facts_ends_the_same(histo
         row = row.write(meaning(row.attempt, *batch))
     assert row == in_order
     assert row.times_ended == 1
+
+
+@given(histories(), st.integers(-9, 9))
+def test_what_a_lost_attempt_reports_late_says_the_same_in_any_order(history, lost_after_secs):
+    begin, facts, batches = history
+    lost_at = NOW + timedelta(seconds=lost_after_secs)
+    lost = Row(replace(begin, status=I.LOST, task_status=T.FAILED, completed_at=lost_at))
+    row = lost
+    for batch in batches:
+        row = row.write(meaning(row.attempt, *batch))
+    assert row == lost.write(meaning(lost.attempt, *facts))
+    assert (row.attempt.status, row.exit_code, row.times_ended) == (I.LOST, 4, 0)
+    assert row.attempt.started_at == min(NOW, lost_at)
 
 
 @given(histories(), st.sampled_from(["completed", "failed", "cancelled", "running"]), st.integers(0, 50))
