@@ -68,6 +68,20 @@ def test_no_function_is_longer_than_its_limit():
     assert long == LONG_FUNCTIONS
 
 
+def test_no_file_holds_the_marks_of_a_merge():
+    texts = [
+        *ROOT.glob("*.md"),
+        *(
+            path
+            for folder in (*PACKAGES, "benchmarks", "docs", "templates", "tests")
+            for path in (ROOT / folder).rglob("*")
+            if path.suffix in {".css", ".html", ".js", ".md", ".po", ".py"}
+        ),
+    ]
+    marks = re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)
+    assert [name_of(path) for path in texts if marks.search(path.read_text())] == []
+
+
 def test_no_module_is_named_for_what_nobody_could_name():
     vague = {"utils", "util", "helpers", "helper", "common", "core", "misc"}
     assert [name_of(path) for path in MODULES if vague & {path.stem, *path.relative_to(ROOT).parts}] == []

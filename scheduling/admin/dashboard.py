@@ -86,7 +86,7 @@ def _tasks(found: overview.Figures, sight: overview.Sight) -> dict[str, Any]:
         "waiting": waiting_rows(found, sight),
         "done_count": _number(ended[TaskStatus.COMPLETED]),
         "failed_count": _number(ended[TaskStatus.FAILED]),
-        "off_time_count": _number(outcomes[Outcome.LATE] + outcomes[Outcome.MISSED]),
+        "off_time_count": _number(sum(outcomes[each] for each in overview.OFF_TIME)),
         "missed_count": _number(outcomes[Outcome.MISSED]),
         **_success(found.runs, found.before),
         "counted_since": _clock(found.runs.since) if found.runs.is_part else "",

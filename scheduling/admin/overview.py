@@ -20,15 +20,22 @@ from scheduling.services.last_lines import last_lines
 from scheduling.services.recent_runs import Delays, Runs, delays_by_hour, runs_between
 from scheduling.services.sharing import Shared
 from scheduling.services.waiting import Waiting, waiting_by_cause
-from scheduling.states import TaskStatus
+from scheduling.states import Outcome, TaskStatus
 
 DAY: Final = timedelta(hours=24)
 ROWS: Final = 8
 # Tasks end in about the order of their numbers; the latest failures are sought among so many.
 _FAILED: Final = 50
 _OFF_TIME: Final = 5
+# Of more tasks in a day the newest are counted.
+COUNTED: Final = 100_000
+# For a rate to compare with, so many of the day before are enough.
+_SAMPLE: Final = 20_000
 # Beyond it the page says "more than": it must open on the worst day, too.
 COUNT_LIMIT: Final = 10_000
+
+# What ran late or not at all.
+OFF_TIME: Final = (Outcome.LATE, Outcome.MISSED)
 
 Namespaces = frozenset[str] | None
 
@@ -150,7 +157,7 @@ def _figures(sight: Sight) -> Figures:
     now, namespaces = database_now(), sight.tasks
     running = _within(Task.objects.filter(status=TaskStatus.RUNNING), namespaces)
     waiting = waiting_by_cause(now=now, namespaces=namespaces)
-    runs = runs_between(begin=now - DAY, end=now, namespaces=namespaces)
+    runs = runs_between(begin=now - DAY, end=now, namespaces=namespaces, limit=COUNTED)
     delay, delays = _DELAYS.get(
         sight.attempts, lambda: delays_by_hour(begin=now - DAY, end=now, namespaces=sight.attempts)
     )
@@ -162,18 +169,24 @@ def _figures(sight: Sight) -> Figures:
         jobs=Job.objects.in_bulk(limited) if limited else {},
         runs=runs,
         before=_BEFORE.get(
-            namespaces, lambda: runs_between(begin=now - 2 * DAY, end=now - DAY, namespaces=namespaces)
+            namespaces,
+            lambda: runs_between(begin=now - 2 * DAY, end=now - DAY, namespaces=namespaces, limit=_SAMPLE),
         ),
         delay=delay,
         delays=delays,
-        off_time=_off_time(runs.off_time[:_OFF_TIME]),
+        off_time=_off_time(runs, namespaces, now=now),
         failures=_failures(sight),
     )
 
 
-def _off_time(ids: list[int]) -> list[Task]:
-    found = Task.objects.select_related("job", "schedule").in_bulk(ids) if ids else {}
-    return sorted(found.values(), key=lambda task: task.scheduled_at, reverse=True)
+def _off_time(runs: Runs, namespaces: Namespaces, *, now: datetime) -> list[Task]:
+    """Return the newest tasks that ran late or not at all, among those that were counted."""
+    outcomes = runs.by_outcome()
+    if not any(outcomes[each] for each in OFF_TIME):
+        return []
+    found = Task.objects.filter(outcome__in=OFF_TIME, scheduled_at__gt=runs.since, scheduled_at__lte=now)
+    newest = _within(found, namespaces).select_related("job", "schedule").order_by("-scheduled_at")
+    return list(newest[:_OFF_TIME])
 
 
 def _failures(sight: Sight) -> list[Failure]:

@@ -11,25 +11,20 @@ from django.db import connection
 
 from scheduling.states import TaskStatus
 
-# Of more tasks in a span the newest are counted.
-MAX_TASKS: Final = 100_000
 # So many starts of each hour are measured, the last of it.
 MAX_STARTS: Final = 1_000
-# Tasks that are named because they ran late or not at all.
-NAMED_TASKS: Final = 8
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _RUNS: Final = """
-SELECT floor(extract(epoch FROM scheduled_at) / 3600)::bigint AS hour, status, coalesce(outcome, ''),
-       sum(instants)::bigint, count(*), min(scheduled_at),
-       (array_agg(id) FILTER (WHERE outcome IN ('late', 'missed')))[:%(named)s]
+SELECT hour, status, coalesce(outcome, ''), sum(instants)::bigint, count(*), min(scheduled_at)
 FROM (
-    SELECT id, scheduled_at, status, outcome, instants FROM scheduling_task
+    SELECT date_trunc('hour', scheduled_at) AS hour, scheduled_at, status, outcome, instants
+    FROM scheduling_task
     WHERE scheduled_at > %(begin)s AND scheduled_at <= %(end)s
       AND (%(namespaces)s::text[] IS NULL OR namespace = ANY(%(namespaces)s::text[]))
     ORDER BY scheduled_at DESC LIMIT %(limit)s
 ) newest
-GROUP BY 1, 2, 3 ORDER BY 1 DESC
+GROUP BY 1, 2, 3
 """
 
 # Ids of attempts begin with the time at which they were made, so a span of time is a span of ids.
@@ -49,14 +44,12 @@ GROUP BY GROUPING SETS ((span.hour), ())
 class Runs:
     """What became of the instants of a span: how many by hour of the epoch, status and outcome ("": by hand).
 
-    `since` is later than the beginning of the span where only the newest were counted. `off_time` are the
-    newest tasks that ran late or were missed, the newest hour first.
+    `since` is later than the beginning of the span where only the newest were counted.
     """
 
     counts: Mapping[tuple[int, str, str], int]
     since: datetime
     is_part: bool
-    off_time: list[int]
 
     def by_status(self) -> Counter[str]:
         """Return how many there are of each status."""
@@ -89,26 +82,24 @@ class Delays:
     p99_ms: float
 
 
-def runs_between(*, begin: datetime, end: datetime, namespaces: Collection[str] | None = None) -> Runs:
-    """Return what became of what was planned in (begin, end] in namespaces (None: in all); one statement."""
+def runs_between(
+    *, begin: datetime, end: datetime, namespaces: Collection[str] | None = None, limit: int
+) -> Runs:
+    """Return what became of what was planned in (begin, end] in namespaces (None: in all), of the newest.
+
+    One statement, whose cost is bounded by `limit` tasks.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             _RUNS,
-            {
-                "begin": begin,
-                "end": end,
-                "limit": MAX_TASKS,
-                "named": NAMED_TASKS,
-                "namespaces": _array(namespaces),
-            },
+            {"begin": begin, "end": end, "limit": limit, "namespaces": _array(namespaces)},
         )
         rows = cursor.fetchall()
-    is_part = sum(row[4] for row in rows) >= MAX_TASKS
+    is_part = sum(row[4] for row in rows) >= limit
     return Runs(
-        counts={(hour, status, outcome): number for hour, status, outcome, number, *_rest in rows},
+        counts={(hour_of(hour), status, outcome): number for hour, status, outcome, number, *_rest in rows},
         since=min((row[5] for row in rows), default=begin) if is_part else begin,
         is_part=is_part,
-        off_time=[task_id for row in rows for task_id in row[6] or ()],
     )
 
 

@@ -6,7 +6,6 @@ from django.utils import timezone
 
 from scheduling.admin import overview
 from scheduling.models import Backfill, Schedule, Task, TaskInstance
-from scheduling.services import recent_runs
 from scheduling.services.backfills import create_backfill
 from scheduling.services.calendars import freeze
 from scheduling.services.claiming import claim
@@ -186,8 +185,12 @@ def test_late_and_missed_instants_lead_to_their_task_and_ledger(browser):
         "cancelled", job=schedule.job, outcome="missed", reason="no scheduler planned it in time", instants=3
     )
     Task.objects.filter(pk=task.pk).update(schedule=schedule)
-    ended("completed", outcome="late")
+    late = ended("completed", outcome="late", hours_ago=0.2)
+    ended("completed", outcome="fired")
     context, part = context_of(browser), part_of(browser)
+    late_url = reverse("admin:scheduling_task_change", args=[late.pk])
+    assert context["off_time"][0]["url"] == late_url
+    assert len(context["off_time"]) == 2
     assert (context["off_time_count"], context["missed_count"]) == ("4", "3")
     assert reverse("admin:scheduling_task_change", args=[task.pk]) in part
     assert reverse("admin:scheduling_schedule_ledger", args=[schedule.pk]) in part
@@ -281,7 +284,7 @@ def test_no_page_asks_another_host_for_anything(browser):
 
 
 def test_it_counts_no_further_than_its_limit_and_says_since_when(browser, monkeypatch):
-    monkeypatch.setattr(recent_runs, "MAX_TASKS", 2)
+    monkeypatch.setattr(overview, "COUNTED", 2)
     for hours_ago in (5, 3, 1):
         ended("completed", hours_ago=hours_ago)
     response = browser.get(INDEX)
