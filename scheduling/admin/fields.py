@@ -1,7 +1,7 @@
 """Form fields for values that are lists and mappings: written as lines by people, as JSON when need be."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -46,7 +46,7 @@ class StructuredField(forms.CharField):
     """A text that stands for a value; subclasses say how they read and write it."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(strip=False, required=False, **kwargs)
+        super().__init__(strip=False, **{"required": False, **kwargs})
 
     def read(self, text: str) -> Any:
         """Return the value that `text` stands for; raise ValidationError."""
@@ -147,6 +147,62 @@ class JSONObjectField(StructuredField):
 
     def write(self, value: Mapping[str, Any] | None) -> str:
         return json.dumps(value, ensure_ascii=False, indent=2) if value else ""
+
+
+class SchemaField(JSONObjectField):
+    """A JSON Schema as JSON; empty is none."""
+
+    def read(self, text: str) -> Any:
+        return super().read(text) if text.strip() else None
+
+
+class JSONValueField(StructuredField):
+    """Any JSON value; empty is `absent`."""
+
+    def __init__(self, *, absent: object, **kwargs: Any) -> None:
+        self._absent = absent
+        super().__init__(**kwargs)
+
+    def read(self, text: str) -> Any:
+        if text.strip():
+            return parse_json(text)
+        return self._nothing()
+
+    def write(self, value: Any) -> str:
+        return "" if value is None else json.dumps(value, ensure_ascii=False, indent=2)
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return what was typed as it is, and a value of a schema as JSON, a text as well."""
+        return value if self._is_typed(value) else self.write(value)
+
+    def _nothing(self) -> object:
+        if self.required:
+            raise ValidationError(self.error_messages["required"], "required")
+        return self._absent
+
+    def _is_typed(self, value: Any) -> bool:
+        return isinstance(value, str) and value != self.initial
+
+
+class LinesField(JSONValueField):
+    """A list of simple values, one a line; empty is `absent`."""
+
+    def __init__(self, *, reader: Callable[[str], Any], **kwargs: Any) -> None:
+        self._reader = reader
+        super().__init__(**kwargs)
+
+    def read(self, text: str) -> Any:
+        lines = [line.strip() for line in text.split("\n") if line.strip()]
+        return [self._item(line) for line in lines] if lines else self._nothing()
+
+    def write(self, value: Any) -> str:
+        return "\n".join(str(item) for item in value or [])
+
+    def _item(self, line: str) -> Any:
+        try:
+            return self._reader(line)
+        except ValueError:
+            raise ValidationError(_("“%(line)s” is not a number."), params={"line": line[:80]}) from None
 
 
 def parse_json(text: str) -> Any:

@@ -7,11 +7,26 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from scheduling.admin.config_fields import config_fields, config_from, config_initial
-from scheduling.admin.fields import CodeWidget, JSONObjectField, PairsField, ScriptField, TagsField
+from scheduling.admin.fields import (
+    CodeWidget,
+    PairsField,
+    SchemaField,
+    ScriptField,
+    TagsField,
+)
 from scheduling.admin.pages import ServiceForm
 from scheduling.models import Job
 
-OWN_FIELDS = ("name", "namespace", "description", "enabled", "tags", "command", "environment")
+OWN_FIELDS = (
+    "name",
+    "namespace",
+    "description",
+    "enabled",
+    "tags",
+    "command",
+    "environment",
+    "parameters_schema",
+)
 
 
 class _JobFields(ServiceForm):
@@ -27,6 +42,17 @@ class _JobFields(ServiceForm):
         label=_("Environment"),
         widget=CodeWidget(rows=3, placeholder="STAGE=test"),
         help_text=_("NAME=value, one a line, or a JSON object."),
+    )
+    parameters_schema = SchemaField(
+        label=_("Schema of the parameters"),
+        widget=CodeWidget(
+            rows=8,
+            placeholder='{"type": "object", "properties": {"day": {"type": "string", "format": "date"}}}',
+        ),
+        help_text=_(
+            "A JSON Schema. The parameters of every run must fit it, and “Run now” asks for them in a form. "
+            "Empty: any parameters."
+        ),
     )
     tags = TagsField(
         label=_("Tags"),
@@ -59,24 +85,3 @@ class _JobFields(ServiceForm):
 
 
 JobForm: type[_JobFields] = type("JobForm", (_JobFields,), config_fields())
-
-
-class RunForm(forms.Form):
-    """What a run by hand may bring along."""
-
-    parameters = JSONObjectField(
-        label=_("Parameters"),
-        widget=CodeWidget(rows=5, placeholder='{"day": "monday"}'),
-        help_text=_("A JSON object. The command finds each as $HETUFLOW_PARAM_NAME. Empty: none."),
-    )
-    priority = forms.IntegerField(
-        label=_("Priority"),
-        initial=0,
-        min_value=-(2**31),
-        max_value=2**31 - 1,
-        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric"}),
-        help_text=_("Higher ones go first where agents are short."),
-    )
-    force = forms.BooleanField(
-        label=_("Run although the job is disabled"), required=False, widget=UnfoldBooleanSwitchWidget()
-    )

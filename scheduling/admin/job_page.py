@@ -96,7 +96,7 @@ class ShowsJob(_Base):
 
 def copied_fields(job: Job) -> dict[str, Any]:
     """Return what the form of a new job begins with that is to be a copy; it is not enabled at first."""
-    names = ("namespace", "description", "command", "environment", "tags")
+    names = ("namespace", "description", "command", "environment", "parameters_schema", "tags")
     return {
         **{name: getattr(job, name) for name in names},
         **config_initial(job.config),

@@ -3,12 +3,10 @@
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 from django.db.models.functions import JSONObject, Now
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -21,15 +19,15 @@ from access.callers import actor_of
 from scheduling.admin import words
 from scheduling.admin.freezes import ShowsFreezes
 from scheduling.admin.job_actions import JobActions
-from scheduling.admin.job_form import OWN_FIELDS, JobForm, RunForm
+from scheduling.admin.job_form import OWN_FIELDS, JobForm
 from scheduling.admin.job_page import COPY_OF, ShowsJob, copied_fields
+from scheduling.admin.job_run import RunsJobs
 from scheduling.admin.namespaces import SuggestsNamespaces
-from scheduling.admin.permissions import may, may_in, permit, seen_by
+from scheduling.admin.permissions import may_in, permit, seen_by
 from scheduling.clock import database_now
-from scheduling.errors import InvalidField, SchedulingError
+from scheduling.errors import InvalidField
 from scheduling.models import Job, Schedule, Task
 from scheduling.services.definitions import archive_job, create_job, update_job
-from scheduling.services.manual import trigger_job
 from scheduling.states import TaskStatus
 
 # The last outcome is looked for among so many of the newest tasks: a backlog must not slow the list.
@@ -48,7 +46,7 @@ _COLUMN_NEEDS = {
 
 
 @admin.register(Job)
-class JobAdmin(ShowsJob, ShowsFreezes, SuggestsNamespaces, JobActions):
+class JobAdmin(ShowsJob, RunsJobs, ShowsFreezes, SuggestsNamespaces, JobActions):
     namespace_path = "namespace"
     namespace_permission = "scheduling.add_job"
     form = JobForm
@@ -63,6 +61,7 @@ class JobAdmin(ShowsJob, ShowsFreezes, SuggestsNamespaces, JobActions):
     fieldsets = (
         (None, {"fields": ("name", "namespace", "description", "enabled", "tags")}),
         (gettext_lazy("Command"), {"fields": ("cmd", "command", "args", "working_dir", "environment")}),
+        (gettext_lazy("Parameters"), {"fields": ("parameters_schema",)}),
         (
             gettext_lazy("Time and retries"),
             {
@@ -225,44 +224,6 @@ class JobAdmin(ShowsJob, ShowsFreezes, SuggestsNamespaces, JobActions):
         if not instants or not job.enabled:
             return words.MISSING
         return words.moment(min(instants), now=now)
-
-    def get_urls(self) -> list[URLPattern]:
-        run = path(
-            "<int:object_id>/run/", self.admin_site.admin_view(self.run_view), name="scheduling_job_run"
-        )
-        return [run, *super().get_urls()]
-
-    def run_view(self, request: HttpRequest, object_id: int) -> HttpResponseBase:
-        """Ask for parameters, then run the job now and show the task."""
-        job = self.object_or_redirect(request, str(object_id))
-        if isinstance(job, HttpResponse):
-            return job
-        if not may(request, "scheduling.add_task", job):
-            raise PermissionDenied
-        form = RunForm(request.POST or None)
-        if request.method == "POST" and form.is_valid():
-            task = self._run(request, job, form)
-            if task is not None:
-                self.message_user(request, _("A task was created; it starts as soon as an agent is free."))
-                return HttpResponseRedirect(reverse("admin:scheduling_task_change", args=[task.pk]))
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "original": job,
-            "title": _("Run %(job)s now") % {"job": job},
-            "form": form,
-        }
-        return TemplateResponse(request, "admin/scheduling/job/run.html", context)
-
-    def _run(self, request: HttpRequest, job: Job, form: RunForm) -> Task | None:
-        try:
-            return trigger_job(job=job, now=database_now(), by=actor_of(request), **form.cleaned_data)
-        except InvalidField as error:
-            for name, message in error.errors.items():
-                form.add_error(name if name in form.fields else None, message)
-        except SchedulingError as error:
-            form.add_error(None, str(error))
-        return None
 
     # --- deleting archives ----------------------------------------------------------------------------
 

@@ -264,7 +264,7 @@ class ServiceForm(ModelForm):
         cleaned = super().clean() or self.cleaned_data
         if isinstance(self.refusal, InvalidField):
             for name, message in self.refusal.errors.items():
-                self.add_error(self._field_for(name), message)
+                self.add_error(*self.told_at(name, message))
         elif isinstance(self.refusal, AlreadyExists | AgentError | NameTaken):
             self.add_error("name" if "name" in self.fields else None, str(self.refusal))
         elif self.refusal is not None:
@@ -279,9 +279,16 @@ class ServiceForm(ModelForm):
         filled = copy.copy(self.instance)
         self.instance = construct_instance(self, filled, self._meta.fields, self._meta.exclude)
 
-    def _field_for(self, name: str) -> str | None:
+    def told_at(self, name: str, message: str) -> tuple[str | None, str]:
+        """Return the field at which a refusal is shown, None for none, and what is said there.
+
+        What is refused of a part of a field, as `parameters.day`, names the part.
+        """
         name = self.aliases.get(name, name.removeprefix("config."))
-        return name if name in self.fields else None
+        if name in self.fields:
+            return name, message
+        whole, _dot, part = name.partition(".")
+        return (whole, f"{part}: {message}") if whole in self.fields else (None, message)
 
 
 class ServiceAdmin(Admin):

@@ -71,11 +71,17 @@ def errors_or_preview(
         try:
             check_schedule(schedule, now=now)
         except InvalidField as error:
-            found = {shows_errors_of.aliases.get(name, name): text for name, text in error.errors.items()}
+            found = {
+                field or name: told
+                for name, text in error.errors.items()
+                for field, told in (shows_errors_of.told_at(name, text),)
+            }
     if not found:
         return preview_of(schedule, now=now)
-    # Who has not come to a field yet is not scolded for it.
-    if not any(name in shows_errors_of.fields and shows_errors_of[name].value() for name in found):
+    # Who has not come to a field yet is not scolded for it; to parameters it comes when all else is sound.
+    if "parameters" not in found and not any(
+        name in shows_errors_of.fields and shows_errors_of[name].value() for name in found
+    ):
         return {}
     return {
         "problems": [

@@ -31,6 +31,14 @@ JOB: Final[dict[str, Any]] = {
     "command": "pg_dump shop > /backup/shop.sql",
     "environment": {"PGHOST": "db.internal"},
     "config": CONFIG,
+    "parameters_schema": {
+        "type": "object",
+        "properties": {
+            "database": {"type": "string", "description": "What is dumped.", "default": "shop"},
+            "compress": {"type": "boolean", "default": True},
+        },
+        "additionalProperties": True,
+    },
     "enabled": True,
     "tags": ["nightly", "database"],
     "created_by": "ann",

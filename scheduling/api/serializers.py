@@ -31,6 +31,7 @@ from scheduling.kinds import (
     ScheduleStatus,
 )
 from scheduling.models import Job, Schedule, Task
+from scheduling.parameters_schema import schema_problem
 from scheduling.recurrence import Recurrence, RecurrenceError, validate
 from scheduling.task_config import TaskConfigError, clean_task_config
 from scheduling.timing.expressions import MAX_CHARS
@@ -75,9 +76,28 @@ class EnvironmentField(StringMapField):
         return value
 
 
+class ParametersSchemaField(ObjectField):
+    """A JSON Schema (2020-12) that the parameters of each run must fit, without references."""
+
+    schema = {
+        "type": "object",
+        "properties": {"type": {"const": "object"}},
+        "required": ["type"],
+        "additionalProperties": {},
+    }
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        value = super().to_internal_value(data)
+        problem = schema_problem(value)
+        if problem:
+            raise ValidationError(problem, "invalid")
+        return value
+
+
 class JobSerializer(serializers.ModelSerializer[Job]):
     environment = StringMapField(read_only=True)
     config = ConfigField(read_only=True)
+    parameters_schema = ParametersSchemaField(read_only=True, allow_null=True)
     tags = TextListField(read_only=True)
 
     class Meta:
@@ -90,6 +110,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             "command",
             "environment",
             "config",
+            "parameters_schema",
             "enabled",
             "tags",
             "created_by",
@@ -109,6 +130,7 @@ class JobRequest(RequestSerializer):
     command = TextField(required=False, allow_blank=True)
     environment = EnvironmentField(required=False)
     config = ConfigField()
+    parameters_schema = ParametersSchemaField(required=False, allow_null=True)
     enabled = FlagField(required=False)
     tags = serializers.ListField(child=NameField(), required=False, max_length=100)
 

@@ -48,8 +48,10 @@ class Job(models.Model):
     command = models.TextField(_("script"), blank=True, default="")
     environment = models.JSONField(_("environment"), default=dict, blank=True)
     config = models.JSONField(_("configuration"), default=dict)
+    parameters_schema = models.JSONField(_("schema of the parameters"), null=True, blank=True)
     # Derived when the job is saved, so that planning copies rows and computes nothing.
     task_config = models.JSONField(editable=False)
+    parameter_defaults = models.JSONField(default=dict, db_default={}, editable=False)
     route = models.ForeignKey(
         Route, on_delete=models.PROTECT, related_name="+", db_index=False, editable=False
     )

@@ -56,7 +56,8 @@ INSERT INTO scheduling_task
      instants, due_at, parameters, environment, config, attempt_count, retry_count, max_retries,
      manual_retries, dependencies, lock_version, created_by, created_at, updated_at)
 SELECT j.id, j.namespace, b.id, s.kind, j.route_id, 0, 'pending', '', p.scheduled_at, 1, %(now)s,
-       p.parameters::jsonb, j.environment, j.task_config, 0, 0, (j.task_config->>'max_retries')::int, 0, '[]',
+       j.parameter_defaults || p.parameters::jsonb, j.environment, j.task_config, 0, 0,
+       (j.task_config->>'max_retries')::int, 0, '[]',
        0, b.created_by, %(now)s, %(now)s
 FROM unnest(%(ids)s::bigint[], %(scheduled)s::timestamptz[], %(parameters)s::text[])
      AS p(backfill_id, scheduled_at, parameters)

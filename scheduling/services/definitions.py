@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -16,23 +15,32 @@ from access.actors import SYSTEM, Actor
 from access.permits import Permit, anywhere
 from access.roles import EVERYWHERE
 from scheduling import hints
-from scheduling.calendars import NO_CALENDAR
 from scheduling.environment import environment_problem
 from scheduling.errors import AlreadyExists, InvalidField, InvalidState
 from scheduling.kinds import BackfillStatus, ScheduleKind, ScheduleStatus
 from scheduling.models import Backfill, Job, RetentionRule, Route, Schedule
+from scheduling.parameters_schema import defaults_of, schema_problem
 from scheduling.recurrence import RecurrenceError, validate
 from scheduling.services import lifecycle
-from scheduling.services.calendars import rules_of
 from scheduling.services.next_runs import recurrence_of, set_next_run
+from scheduling.services.parameters import check_parameters_of, refuse_misfit_schedules
 from scheduling.services.withdrawing import withdraw_planned
 from scheduling.task_config import TaskConfig, TaskConfigError, clean_task_config, load_task_config
-from scheduling.templates import Moment, render_parameters
 
 # How a kind of command takes a script as an argument; the others take no script.
 _SCRIPT_FLAGS: Final = {"bash": "-c", "sh": "-c", "python": "-c", "node": "-e"}
 _JOB_FIELDS: Final = frozenset(
-    {"namespace", "name", "description", "command", "environment", "config", "enabled", "tags"}
+    {
+        "namespace",
+        "name",
+        "description",
+        "command",
+        "environment",
+        "config",
+        "parameters_schema",
+        "enabled",
+        "tags",
+    }
 )
 SUPPORTED_KINDS: Final = (ScheduleKind.CRON, ScheduleKind.INTERVAL, ScheduleKind.ONCE)
 _AUDITED_OF_SCHEDULE: Final = (
@@ -57,8 +65,6 @@ _AUDITED_OF_SCHEDULE: Final = (
     "status",
 )
 _LEAST: Final = {"jitter_secs": 0, "max_count": 1, "pause_after_failures": 1, "catch_up_secs": 0}
-# Parameters travel to the agent in one frame, beside configuration and environment.
-MAX_PARAMETERS_BYTES: Final = 48 * 1024
 
 
 def create_job(*, by: Actor = SYSTEM, **fields: Any) -> Job:
@@ -89,6 +95,8 @@ def update_job(
         if isinstance(fields.get("config"), Mapping):
             fields["config"] = {**job.config, **fields["config"]}
         job = _save_job(job, fields, by=by)
+        if before["parameters_schema"] != job.parameters_schema:
+            refuse_misfit_schedules(job, now=now)
         if before["namespace"] != job.namespace:
             RetentionRule.objects.filter(job=job).update(namespace=job.namespace)
         if before["enabled"] and not job.enabled:
@@ -286,6 +294,8 @@ def _save_job(job: Job, fields: Mapping[str, Any], *, by: Actor) -> Job:
     if problem:
         errors["environment"] = problem
     errors |= _text_problems(job)
+    if job.parameters_schema is not None and (problem := schema_problem(job.parameters_schema)):
+        errors["parameters_schema"] = problem
     try:
         job.config = clean_task_config(job.config)
     except TaskConfigError as error:
@@ -304,6 +314,7 @@ def _write_job(job: Job, *, by: Actor) -> Job:
     """Write a sound job with what is derived from it, in the caller's transaction; raise AlreadyExists."""
     config = load_task_config(job.config)
     job.task_config = effective_config(config=job.config, command=job.command)
+    job.parameter_defaults = defaults_of(job.parameters_schema)
     job.max_concurrency = config.concurrency_limit
     job.updated_by = by.name
     try:
@@ -358,7 +369,7 @@ def check_schedule(schedule: Schedule, *, now: datetime) -> None:
     has_job = schedule.job_id is not None
     if has_job and schedule.calendar is not None and schedule.calendar.namespace != schedule.job.namespace:
         raise InvalidField({"calendar_id": "the calendar belongs to another namespace than the job"})
-    _refuse_bad_parameters(schedule, now=now)
+    check_parameters_of(schedule, now=now)
 
 
 def _save_schedule(schedule: Schedule, fields: Mapping[str, Any], *, now: datetime) -> Schedule:
@@ -377,18 +388,6 @@ def _save_schedule(schedule: Schedule, fields: Mapping[str, Any], *, now: dateti
         schedule.save()
         hints.tasks_became_claimable()
     return schedule
-
-
-def _refuse_bad_parameters(schedule: Schedule, *, now: datetime) -> None:
-    """Render the parameters for an instant as a trial; raise InvalidField."""
-    parameters = schedule.parameters
-    if not isinstance(parameters, dict) or len(json.dumps(parameters)) > MAX_PARAMETERS_BYTES:
-        raise InvalidField({"parameters": f"expected an object of at most {MAX_PARAMETERS_BYTES} bytes"})
-    calendar = NO_CALENDAR if schedule.calendar is None else rules_of(schedule.calendar)
-    try:
-        render_parameters(parameters, Moment(now, ZoneInfo(schedule.timezone), calendar))
-    except ValueError as error:
-        raise InvalidField({"parameters": str(error)}) from error
 
 
 def _withdraw_planned(schedule: Schedule, *, now: datetime) -> None:

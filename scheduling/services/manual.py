@@ -1,6 +1,5 @@
 """What people ask for by hand: run a job now; change, cancel, retry or delete a task."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -16,6 +15,7 @@ from scheduling.environment import environment_problem
 from scheduling.errors import InvalidField, InvalidState, JobArchived, JobDisabled
 from scheduling.models import Job, Task
 from scheduling.services import by_hand, definitions, lifecycle
+from scheduling.services.parameters import completed_parameters
 from scheduling.states import TASK_RETRYABLE, TASK_TERMINAL, TaskStatus
 from scheduling.task_config import load_task_config
 
@@ -47,9 +47,10 @@ def trigger_job(
     """
     if not job.enabled and not force:
         raise JobDisabled
-    _refuse_bad_values(parameters=parameters, environment=environment, priority=priority)
+    _refuse_bad_values(environment=environment, priority=priority)
     changes = {**(config or {}), **({} if max_retries is None else {"max_retries": max_retries})}
     task_config = definitions.task_config_for(job=job, changes=changes)
+    complete = completed_parameters(job, parameters)
     with transaction.atomic():
         _hold_job(job.pk)
         task = Task.objects.create(
@@ -59,7 +60,7 @@ def trigger_job(
             priority=priority,
             scheduled_at=scheduled_at or now,
             due_at=scheduled_at or now,
-            parameters=dict(parameters or {}),
+            parameters=complete,
             environment={**job.environment, **(environment or {})},
             config=task_config,
             max_retries=task_config["max_retries"],
@@ -88,7 +89,9 @@ def update_task(
         task = Task.objects.select_related("job").select_for_update(of=("self",)).get(pk=task_id)
         if task.status != TaskStatus.PENDING:
             raise InvalidState(action="change this task", current=task.status, allowed=(TaskStatus.PENDING,))
-        _refuse_bad_values(**{name: fields.get(name) for name in ("parameters", "environment", "priority")})
+        _refuse_bad_values(environment=fields.get("environment"), priority=fields.get("priority"))
+        if "parameters" in fields:
+            fields["parameters"] = completed_parameters(task.job, fields["parameters"])
         if "scheduled_at" in fields:
             if task.schedule_id is not None:
                 raise InvalidField({"scheduled_at": "planned by the task's schedule; change that instead"})
@@ -168,7 +171,6 @@ def _record(task: Task, action: str, *, by: Actor, **fields: Any) -> None:
 
 def _refuse_bad_values(
     *,
-    parameters: Mapping[str, Any] | None,
     environment: Mapping[str, str] | None,
     priority: int | None,
 ) -> None:
@@ -177,8 +179,6 @@ def _refuse_bad_values(
         errors["environment"] = problem
     if not -(2**31) <= (priority or 0) < 2**31:
         errors["priority"] = "expected a whole number of 32 bits"
-    if len(json.dumps(parameters or {})) > definitions.MAX_PARAMETERS_BYTES:
-        errors["parameters"] = f"larger than {definitions.MAX_PARAMETERS_BYTES} bytes"
     if errors:
         raise InvalidField(errors)
 

@@ -71,7 +71,8 @@ INSERT INTO scheduling_task
      manual_retries, dependencies, lock_version, created_by, created_at, updated_at)
 SELECT j.id, j.namespace, p.schedule_id, s.kind, j.route_id, 0, p.status, p.outcome, p.reason, p.scheduled_at,
        p.instants, p.due_at, CASE p.status WHEN 'cancelled' THEN %(now)s::timestamptz END,
-       p.parameters::jsonb, j.environment, j.task_config, 0, 0, (j.task_config->>'max_retries')::int, 0, '[]',
+       j.parameter_defaults || p.parameters::jsonb, j.environment, j.task_config, 0, 0,
+       (j.task_config->>'max_retries')::int, 0, '[]',
        0, 'schedule', %(now)s, %(now)s
 FROM unnest(%(schedule_ids)s::bigint[], %(statuses)s::text[], %(outcomes)s::text[], %(reasons)s::text[],
             %(scheduled)s::timestamptz[], %(instants)s::bigint[], %(due)s::timestamptz[],

@@ -105,6 +105,7 @@ JOB: Final[Shape] = {
     "command": text,
     "environment": string_map,
     "config": CONFIG,
+    "parameters_schema": or_null(mapping),
     "enabled": flag,
     "tags": strings,
     "created_by": text,

@@ -21,6 +21,7 @@ def test_a_job_is_created_with_everything_that_it_can_have(api: Client) -> None:
         "command": "echo hello",
         "environment": {"GREETING": "hello"},
         "config": {"cmd": "bash", "timeout_secs": 60},
+        "parameters_schema": {"type": "object", "properties": {"day": {"type": "string"}}},
         "enabled": False,
         "tags": ["nightly", "hello"],
     }
@@ -52,6 +53,7 @@ def test_a_job_needs_only_a_name_and_a_command(api: Client) -> None:
         ("description", "other"),
         ("command", "echo other"),
         ("environment", {"OTHER": "1"}),
+        ("parameters_schema", {"type": "object"}),
         ("enabled", False),
         ("tags", ["other"]),
     ],

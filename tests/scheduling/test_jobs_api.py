@@ -14,6 +14,7 @@ JOB_FIELDS = [
     "command",
     "environment",
     "config",
+    "parameters_schema",
     "enabled",
     "tags",
     "created_by",
