@@ -208,3 +208,21 @@ class EnrollmentToken(models.Model):
         if self.used_at is not None:
             return EnrollmentState.USED
         return EnrollmentState.VALID if self.expires_at > now else EnrollmentState.EXPIRED
+
+
+class AgentSample(models.Model):
+    """What an agent's machine did in a minute, as its last heartbeat said; kept for a day."""
+
+    pk = models.CompositePrimaryKey("agent_id", "at")
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="samples", db_index=False)
+    at = models.DateTimeField()
+    running = models.PositiveIntegerField()
+    # In percent, as far as the agent tells.
+    cpu_usage = models.FloatField(null=True)
+    memory_usage = models.FloatField(null=True)
+
+    class Meta:
+        verbose_name = _("agent sample")
+
+    def __str__(self) -> str:
+        return f"{self.agent_id} {self.at}"

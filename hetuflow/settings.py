@@ -230,6 +230,8 @@ HETUFLOW_PLANNING_HORIZON_SECS = env.float("HETUFLOW_PLANNING_HORIZON_SECS", 15.
 HETUFLOW_CATCH_UP_SECS = env.float("HETUFLOW_CATCH_UP_SECS", 7 * 86_400.0)
 # How long ended tasks are kept where no rule says otherwise; 0 is for ever.
 HETUFLOW_KEEP_DAYS = env.int("HETUFLOW_KEEP_DAYS", 90, validate=validate.Range(0, 36_500))
+# How many lines of each agent's own log are kept within that time; 0 is all of them.
+HETUFLOW_KEEP_LOG_LINES = env.int("HETUFLOW_KEEP_LOG_LINES", 10_000, validate=validate.Range(0, 10_000_000))
 # What `/api/v1/info` says of the build; a checkout tells it by itself.
 HETUFLOW_GIT_COMMIT = env.str("HETUFLOW_GIT_COMMIT", "")
 HETUFLOW_GIT_BRANCH = env.str("HETUFLOW_GIT_BRANCH", "")

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from access import throttling
+from agents import samples
 from scheduling.clock import database_now
 from scheduling.services import backfilling, bulk, lifecycle, planning, rescue, zone_data
 from scheduling.services.retention import Retention
@@ -26,6 +27,8 @@ TICK_SECS: Final = 1.0
 ZONE_DATA_SECS: Final = 600.0
 RETENTION_SECS: Final = 10.0
 FORGETTING_SECS: Final = 3600.0
+# More often than samples are taken, so that no minute is left out.
+SAMPLES_SECS: Final = 20.0
 
 _RETENTION: Final = Retention()
 
@@ -72,15 +75,20 @@ DUTIES: Final = (
     Duty("forgetting", lambda now: rescue.forget_schedulers(now=now), every_secs=FORGETTING_SECS),
     Duty("retention", lambda now: _RETENTION.run_once(now=now), every_secs=RETENTION_SECS),
     Duty("throttles", lambda now: throttling.forget_idle_callers()),
+    Duty("samples of agents", lambda now: samples.run_once(now=now), every_secs=SAMPLES_SECS),
 )
 
 
-def run_forever(stop: threading.Event) -> None:
-    """Run all duties once a tick until `stop` is set; one that fails does not stop the others."""
-    due_at = dict.fromkeys(DUTIES, -math.inf)
+def run_forever(stop: threading.Event, others: Sequence[Duty] = ()) -> None:
+    """Run all duties once a tick until `stop` is set; one that fails does not stop the others.
+
+    `others` are those of the layers above.
+    """
+    duties = (*DUTIES, *others)
+    due_at = dict.fromkeys(duties, -math.inf)
     while not stop.is_set():
         pause_secs = TICK_SECS
-        for duty in DUTIES:
+        for duty in duties:
             if due_at[duty] > time.monotonic():
                 continue
             try:

@@ -163,3 +163,12 @@ def test_models_migrations_and_names_of_constraints_agree_on_their_prefix():
         classes = {name.lower() for name in re.findall(r"^class (\w+)\(models\.Model\)", text, re.MULTILINE)}
         wrong = [name for name in pattern.findall(text) if name.split("_")[0] not in classes]
         assert wrong == []
+
+
+def test_no_file_has_the_marks_of_a_merge():
+    marks = re.compile(r"^(?:<{7} |>{7} |={7}$)", re.MULTILINE)
+    written = (
+        path for end in ("md", "po", "py", "html", "css", "js", "toml") for path in ROOT.rglob(f"*.{end}")
+    )
+    ours = (path for path in written if not {".venv", "vendor"} & set(path.relative_to(ROOT).parts))
+    assert [name_of(path) for path in ours if marks.search(path.read_text())] == []

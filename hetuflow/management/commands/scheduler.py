@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand
 
+from gateway.retention import LogRetention
 from hetuflow.command_line import complain
 from hetuflow.database import UnusableDatabase, check_usable
 from hetuflow.signal_queue import SignalQueue
-from scheduling.scheduler import run_forever
+from scheduling.scheduler import RETENTION_SECS, Duty, run_forever
 
 STOP_TIMEOUT_SECS: Final = 4.0
 
@@ -27,7 +28,7 @@ class Command(BaseCommand):
                 complain(str(error))
                 sys.exit(1)
             stop = threading.Event()
-            duties = threading.Thread(target=run_forever, args=(stop,), name="duties", daemon=True)
+            duties = threading.Thread(target=run_forever, args=(stop, _others()), name="duties", daemon=True)
             duties.start()
             asked = False
             while duties.is_alive() and not asked:
@@ -39,3 +40,9 @@ class Command(BaseCommand):
                 os._exit(0)
             if not asked:
                 sys.exit(1)
+
+
+def _others() -> tuple[Duty, ...]:
+    """Return the duties of layers that the scheduler knows nothing of."""
+    logs = LogRetention()
+    return (Duty("logs of agents", lambda now: logs.run_once(now=now), every_secs=RETENTION_SECS),)
