@@ -50,10 +50,14 @@ UNFOLD: dict[str, Any] = {
     "SHOW_LANGUAGES": True,
     "SHOW_BACK_BUTTON": False,
     "DASHBOARD_CALLBACK": "scheduling.admin.dashboard.dashboard",
-    "STYLES": [lambda request: static("hetuflow/admin.css")],
+    "STYLES": [
+        lambda request: static("hetuflow/admin.css"),
+        lambda request: static("hetuflow/reach.css"),
+    ],
     "SCRIPTS": [
         lambda request: static("hetuflow/alpine.js"),
         lambda request: static("hetuflow/admin.js"),
+        lambda request: static("hetuflow/reach.js"),
         lambda request: static("hetuflow/renew.js"),
     ],
     "COLORS": {

@@ -10,6 +10,9 @@ import sys
 
 from tests.browser.chromium import path_of_chromium
 
+# Browsers compute more than they wait, and a page that is looked at in three ways takes its time.
+_OPTIONS = ("-n", "2", "--timeout", "300")
+
 
 def main() -> int:
     """Run pytest with the arguments that were given, and return its exit status."""
@@ -18,11 +21,7 @@ def main() -> int:
     if path_of_chromium() is None:
         print("Skipped: the browser tests need Chromium (apt-get install chromium), which is not here.")  # noqa: T201
         return 0
-    return subprocess.call([sys.executable, "-m", "pytest", "-n", _workers(), "tests/browser", *sys.argv[1:]])
-
-
-def _workers() -> str:
-    return os.environ.get("BROWSER_WORKERS", "2")
+    return subprocess.call([sys.executable, "-m", "pytest", *_OPTIONS, *sys.argv[1:], "tests/browser"])
 
 
 def _install() -> None:

@@ -14,6 +14,14 @@ _AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 _TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 # axe leaves out the rules of 2.2 unless they are asked for.
 _ALSO = ("target-size",)
+_MOUSE_ONLY = """() => {
+  const focusable = "a[href], button, input, select, textarea, label, summary, iframe, [tabindex]";
+  const isReachable = (element) => element.closest(focusable) || element.querySelector(focusable);
+  return [...document.querySelectorAll("body *")]
+    .filter((element) => element.checkVisibility() && getComputedStyle(element).cursor === "pointer")
+    .filter((element) => !isReachable(element))
+    .map((element) => element.outerHTML.slice(0, 120));
+}"""
 
 
 @cache
@@ -37,3 +45,8 @@ def violations_of(page: Page, *rules: str) -> list[str]:
         for violation in found["violations"]
         for node in violation["nodes"]
     ]
+
+
+def mouse_only(page: Page) -> list[str]:
+    """Return a line for each element that says it can be clicked and that no key reaches."""
+    return [f"no key reaches {html}" for html in page.evaluate(_MOUSE_ONLY)]

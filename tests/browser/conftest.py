@@ -9,6 +9,7 @@ from playwright.sync_api import Browser
 
 from tests.browser.chromium import chromium, path_of_chromium
 from tests.browser.visitor import Visitor
+from tests.browser.world import furnish
 from tests.e2e.conftest import e2e_folder as e2e_folder
 from tests.e2e.installation import Installation
 from tests.people import grant, person
@@ -41,6 +42,12 @@ def address(browser: Browser, e2e_folder: Path) -> Iterator[str]:
     installation.wait_for_planning()
     yield f"http://127.0.0.1:{server.port}"
     installation.close()
+
+
+@pytest.fixture(scope="session")
+def world(address: str) -> None:
+    """Let the installation be one that people work with."""
+    furnish()
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ def test_a_page_that_does_nothing_wrong_is_no_finding(watched):
         ("<p style='color: #aaa'>pale</p>", "light", "color-contrast"),
         ("<img src='data:,'>", "light", "image-alt"),
         ("<input>", "light", "label"),
+        ("<div style='cursor: pointer'>press me</div>", "light", "no key reaches"),
         ("<h4>too deep</h4>", "light", "heading-order"),
         (
             "<style>@media (prefers-color-scheme: dark) { body { background: #222 } }</style><p>dark</p>",

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Browser, Page
 
-from tests.browser.accessibility import violations_of
+from tests.browser.accessibility import mouse_only, violations_of
 from tests.browser.watching import Watch
 
 DESK: Final = {"width": 1280, "height": 860}
@@ -58,7 +58,7 @@ class Visitor:
 
         With `--screenshots`, each look becomes a picture in `docs/screenshots`, where it has a name.
         """
-        found = {"light": violations_of(self.page)}
+        found = {"light": violations_of(self.page) + mouse_only(self.page)}
         self._picture(name)
         self.page.emulate_media(color_scheme="dark")
         self.settle()
