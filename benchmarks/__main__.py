@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from benchmarks import (
@@ -15,7 +16,9 @@ from benchmarks import (
     lists,
     planning,
     recurrence,
+    retention,
     throughput,
+    year,
 )
 from benchmarks.installation import Installation, installation
 from benchmarks.table import Row, heading, print_rows
@@ -29,7 +32,9 @@ QUESTIONS: Final[dict[str, Callable[[Installation, bool], list[Row]]]] = {
     "lists": lists.measure,
     "planning": planning.measure,
     "recurrence": recurrence.measure,
+    "retention": retention.measure,
     "throughput": throughput.measure,
+    "year": year.measure,
 }
 
 
@@ -37,16 +42,20 @@ def main(arguments: Sequence[str]) -> int:
     """Answer the named questions, or all, each on an installation of its own."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small numbers: does it run at all?")
+    parser.add_argument(
+        "--tasks", type=int, default=year.TASKS, metavar="N", help="those of a year (default: %(default)s)"
+    )
     parser.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(QUESTIONS))
     options = parser.parse_args(arguments)
     unknown = set(options.questions) - QUESTIONS.keys()
     if unknown:
         parser.error(f"unknown question {min(unknown)!r}; known are {', '.join(QUESTIONS)}")
+    questions = {**QUESTIONS, "year": partial(year.measure, tasks=options.tasks)}
     with installation() as place:
         print(heading(place.postgres_version()))
         for name in options.questions or QUESTIONS:
             begin = time.monotonic()
-            rows = QUESTIONS[name](place, options.quick)
+            rows = questions[name](place, options.quick)
             print_rows(f"{name} ({time.monotonic() - begin:.0f} s)", rows)
     return 0
 

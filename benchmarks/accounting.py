@@ -1,9 +1,13 @@
 """CPU time of processes, from /proc."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
+
+_Result = TypeVar("_Result")
 
 
 def cpu_seconds(root: psutil.Process) -> float:
@@ -24,6 +28,17 @@ def cpu_seconds(root: psutil.Process) -> float:
 def ran_ns(pid: int) -> int:
     """Return the CPU nanoseconds of one process, to the nanosecond where `cpu_seconds` knows hundredths."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+
+
+def cost_of(action: Callable[[], _Result], *, backend: int) -> tuple[_Result, dict[str, float]]:
+    """Call `action`; return what it returns, and the milliseconds that it took: `wall`, and `cpu` of this
+    process and of its database session, the process `backend`.
+    """
+    before, own, begin = ran_ns(backend), time.process_time_ns(), time.perf_counter_ns()
+    result = action()
+    wall = time.perf_counter_ns() - begin
+    cpu = time.process_time_ns() - own + ran_ns(backend) - before
+    return result, {"cpu": cpu / 1e6, "wall": wall / 1e6}
 
 
 class Stopwatch:

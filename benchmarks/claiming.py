@@ -47,7 +47,6 @@ def _work(size: int) -> None:
     import django  # noqa: PLC0415
 
     django.setup()
-    from django.core.management import call_command  # noqa: PLC0415
     from django.db import connection  # noqa: PLC0415
 
     from agents.services import create_agent  # noqa: PLC0415
@@ -55,7 +54,6 @@ def _work(size: int) -> None:
     from scheduling.clock import database_now  # noqa: PLC0415
     from scheduling.services.claiming import claim  # noqa: PLC0415
 
-    call_command("migrate", verbosity=0)
     capabilities: dict[str, Any] = {"max_concurrent_tasks": 100, "commands": ["exec"], "metadata": {}}
     agent = create_agent(name="bench", status="idle", capabilities=capabilities)
     job = tasks.make_job(cmd="exec", args=["true"])

@@ -83,14 +83,12 @@ class _Forecasts:
     """The process that looks ahead, on a database of its own."""
 
     def __init__(self, size: int) -> None:
-        from django.core.management import call_command  # noqa: PLC0415
         from django.db import connection  # noqa: PLC0415
 
         from benchmarks import tasks  # noqa: PLC0415
         from scheduling.services.calendars import create_calendar  # noqa: PLC0415
 
         self._now = datetime(2026, 3, 2, 12, tzinfo=UTC)
-        call_command("migrate", verbosity=0)
         tasks.make_job(cmd="exec", args=["true"])
         create_calendar(name="holidays", country="CN")
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""A past of Hetuflow in bulk: jobs, tasks, attempts with output and audit entries of the last thirty days.
+"""A past of Hetuflow in bulk: jobs, tasks, attempts with output and audit entries of the last days.
 
 The many are made by the database itself, without indexes and triggers, which come back afterwards. What a
 benchmark asks for is equally frequent in any size, and enough of it in 10,000 tasks to fill an answer.
@@ -49,12 +49,12 @@ FROM (
            CASE WHEN n <= %(tasks)s / 50 AND mod(n, 2) = 0 THEN %(jobs)s
                 WHEN mix < 200 THEN 1 ELSE 2 + mod(n * 7919, %(jobs)s - 2) END AS job,
            CASE WHEN n > %(tasks)s - 200 AND mod(n, 5) = 0 THEN 'running'
-                WHEN n > %(tasks)s - greatest(%(tasks)s / 100, 60) THEN 'pending'
+                WHEN n > %(tasks)s - %(waiting)s THEN 'pending'
                 WHEN mod(mix, 100) < 4 THEN 'failed' WHEN mod(mix, 100) < 6 THEN 'cancelled'
                 ELSE 'completed' END AS status
     FROM (
         SELECT n, mod(n * 104729 / 7, 1000) AS mix,
-               now() - interval '30 days' + n * (interval '30 days' / %(tasks)s) AS at
+               now() - %(span)s + n * (%(span)s / %(tasks)s) AS at
         FROM generate_series(1, %(tasks)s::bigint) n
     ) numbered
 ) t
@@ -89,34 +89,65 @@ _AUDIT: Final = """
 INSERT INTO access_auditentry
     (at, actor_kind, actor, token, address, action, subject_type, subject_id, subject, namespace, before,
      after)
-SELECT now() - interval '30 days' + n * (interval '30 days' / %(tasks)s),
+SELECT now() - %(span)s + n * (%(span)s / %(changes)s),
        'token', 'user-' || mod(n * 7919, 20), 'ci', '10.0.0.1',
        CASE mod(n, 10) WHEN 0 THEN 'job.update' WHEN 1 THEN 'job.create' ELSE 'task.create' END,
        CASE WHEN mod(n, 10) < 2 THEN 'job' ELSE 'task' END, (n / 20)::text, 'job ' || n,
        CASE mod(n, 100) WHEN 0 THEN '' ELSE 'space-' || lpad(mod(n * 104729, 50)::text, 2, '0') END,
        '{"priority": 0}', '{"priority": 5}'
-FROM generate_series(1, %(tasks)s::bigint) n
+FROM generate_series(1, %(changes)s::bigint) n
 """
 
 
-def fill(*, tasks: int, extra_jobs: int, model: Job) -> None:
-    """Fill an empty database; all jobs are copies of `model`."""
+def fill(
+    *,
+    tasks: int,
+    model: Job,
+    extra_jobs: int = 0,
+    days: float = 30,
+    waiting: int | None = None,
+    changes: int | None = None,
+) -> None:
+    """Fill an empty database with tasks of so many days; all jobs are copies of `model`.
+
+    `waiting` of them are pending, a hundredth unless said; of `changes` the audit log tells, of one for each
+    task unless said.
+    """
     Agent.objects.bulk_create(_agents())
     jobs = Job.objects.bulk_create(_jobs(model, JOBS + extra_jobs))
     Schedule.objects.bulk_create(_schedules(jobs))
-    values = {"tasks": tasks, "jobs": JOBS, "agents": AGENTS, "model_id": model.pk}
+    values = {
+        "tasks": tasks,
+        "jobs": JOBS,
+        "agents": AGENTS,
+        "model_id": model.pk,
+        "span": timedelta(days=days),
+        "waiting": max(tasks // 100, 60) if waiting is None else waiting,
+        "changes": tasks if changes is None else changes,
+    }
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0")
         cursor.execute("SET session_replication_role = replica")
+        cursor.execute("SET maintenance_work_mem = '512MB'")
+        for table in _TABLES:
+            cursor.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
         indexes = _drop_indexes(cursor)
         for statement in (_TASKS, _ATTEMPTS, _OUTPUT, _AUDIT):
             cursor.execute(statement, values)
         for index in indexes:
             cursor.execute(index)
         cursor.execute("SET session_replication_role = origin")
+        for table in _TABLES:
+            cursor.execute(f"ALTER TABLE {table} RESET (autovacuum_enabled)")
         cursor.execute("VACUUM ANALYZE")
         cursor.execute("CHECKPOINT")
+        cursor.execute("RESET maintenance_work_mem")
         cursor.execute("RESET statement_timeout")
+
+
+def some_jobs() -> list[int]:
+    """Return the ids of the jobs that have tasks, the busy one first."""
+    return list(Job.objects.order_by("id").values_list("id", flat=True)[1 : JOBS + 1])
 
 
 def _agents() -> Iterator[Agent]:

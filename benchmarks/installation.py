@@ -18,12 +18,16 @@ from typing import Final
 
 import django
 import psutil
+import psycopg
 from django.core.management import call_command
+from django.db import connection
 
 from hetuflow.embedded_postgres import EmbeddedPostgres
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LIMIT_SECS: Final = 600.0
+# What databases for a question of its own are copies of.
+EMPTY: Final = "hetuflow_empty"
 
 
 @dataclass
@@ -33,18 +37,23 @@ class Installation:
     folder: Path
     database_url: str
 
+    def administer(self, statement: str) -> None:
+        """Execute a statement that makes, copies or drops databases."""
+        with psycopg.connect(self.address_of("postgres"), autocommit=True) as session:
+            session.execute(statement)  # type: ignore[arg-type]
+
+    def address_of(self, database: str) -> str:
+        """Return the address of another database of this cluster."""
+        return self.database_url.replace("/hetuflow?", f"/{database}?")
+
     def postgres_version(self) -> str:
         """Return the version of the running server."""
-        from django.db import connection  # noqa: PLC0415 (after the settings are known)
-
         with connection.cursor() as cursor:
             cursor.execute("SHOW server_version")
             return str(cursor.fetchone()[0])
 
     def postmaster(self) -> psutil.Process:
         """Return PostgreSQL's main process, the parent of all the others."""
-        from django.db import connection  # noqa: PLC0415
-
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")
             backend = psutil.Process(cursor.fetchone()[0])
@@ -128,7 +137,10 @@ def installation() -> Iterator[Installation]:
         }
         django.setup()
         call_command("migrate", verbosity=0)
-        yield Installation(folder=folder, database_url=url)
+        connection.close()
+        place = Installation(folder=folder, database_url=url)
+        place.administer(f'CREATE DATABASE "{EMPTY}" TEMPLATE hetuflow')
+        yield place
     except BaseException:
         for log in (folder / "processes.log", folder / "cluster" / "postgres.log"):
             if log.exists():

@@ -7,16 +7,15 @@ other programs on the machine disturb less than the clock. The two main lists ar
 
 import contextlib
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from benchmarks.accounting import ran_ns
+from benchmarks.accounting import cost_of
 from benchmarks.installation import Installation
 from benchmarks.shapes import NAMESPACES_OF, ROOT, Shape, shapes
 from benchmarks.table import Row, quantile
 from benchmarks.web import Caller
-from benchmarks.workers import Worker, answer_questions
+from benchmarks.workers import Worker, answer_questions, backend_pid
 
 AIM: Final = 1.5
 
@@ -28,7 +27,7 @@ def measure(place: Installation, quick: bool) -> list[Row]:
     try:
         tokens = {size: worker.ask("token") for size, worker in workers.items()}
         found = [
-            _compared(shape, workers, -(-rounds // 4) if shape["grows"] else rounds)
+            compared(shape, workers, -(-rounds // 4) if shape["grows"] else rounds)
             for shape in workers[sizes[0]].ask("shapes")[:: 10 if quick else 1]
         ]
         flat = [ratio for ratio, row in found if row.aim]
@@ -45,7 +44,7 @@ def measure(place: Installation, quick: bool) -> list[Row]:
     return [summary, *served, *(row for _ratio, row in found)]
 
 
-def _in_turn(ask: dict[int, Callable[[], Any]], rounds: int) -> list[list[Any]]:
+def in_turn(ask: Mapping[int, Callable[[], Any]], rounds: int) -> list[list[Any]]:
     """Call both so often, either first in turn, after a few calls that do not count."""
     answers: dict[int, list[Any]] = {size: [] for size in ask}
     for number in range(-2, rounds):
@@ -56,10 +55,10 @@ def _in_turn(ask: dict[int, Callable[[], Any]], rounds: int) -> list[list[Any]]:
     return list(answers.values())
 
 
-def _compared(shape: Any, workers: dict[int, Worker], rounds: int) -> tuple[float, Row]:
+def compared(shape: Any, workers: Mapping[int, Worker], rounds: int) -> tuple[float, Row]:
     """Return how much more the large database costs, and the row that says so."""
     asked = {size: (lambda worker=worker: worker.ask(shape["number"])) for size, worker in workers.items()}
-    both = _in_turn(asked, rounds)
+    both = in_turn(asked, rounds)
     cpu_ms, wall_ms = (
         [quantile([answer[name] for answer in answers], 0.5) for answers in both] for name in ("cpu", "wall")
     )
@@ -87,23 +86,22 @@ def _over_http(place: Installation, urls: dict[int, str], tokens: dict[int, str]
                 size: (lambda caller=caller: caller.timed(f"/api/v1/{path}", body, 200))  # noqa: B023
                 for size, caller in ask.items()
             }
-            small, large = (quantile(times, 0.5) for times in _in_turn(timed, 3 * rounds))
+            small, large = (quantile(times, 0.5) for times in in_turn(timed, 3 * rounds))
             figure = f"{large / small:.2f}: p50 {small * 1000:.1f} and {large * 1000:.1f} ms"
             rows.append(Row(f"{title} over HTTP", figure, f"≤ {AIM}"))
     return rows
 
 
-class _Lists:
-    """The database of one size, and what to ask it."""
+class Lists:
+    """What to ask the database of one size."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Sequence[Shape]) -> None:
         from django.contrib.auth.models import Group, User  # noqa: PLC0415
         from django.db import connection  # noqa: PLC0415
         from django.test import Client  # noqa: PLC0415
 
         from access import tokens  # noqa: PLC0415
         from access.models import Grant  # noqa: PLC0415
-        from scheduling.models import Job  # noqa: PLC0415
 
         self._connection = connection
         self._secrets = {}
@@ -120,8 +118,7 @@ class _Lists:
             name: Client(SERVER_NAME="localhost", headers={"Authorization": f"Bearer {secret}"})
             for name, secret in self._secrets.items()
         }
-        jobs = list(Job.objects.order_by("id").values_list("id", flat=True)[1:200])
-        self._shapes = shapes(busy_job=jobs[0], job=jobs[50])
+        self._shapes = asked
 
     def answer(self, question: Any) -> Any:
         """Answer with facts, with the plan of a list, or with what it took to ask for it."""
@@ -135,16 +132,10 @@ class _Lists:
                 ]
             case ["plan", number]:
                 return self._explain(self._shapes[number])
-        with self._connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid()")
-            (backend,) = cursor.fetchone()
         shape = self._shapes[question]
-        before, own, begin = ran_ns(backend), time.process_time_ns(), time.perf_counter_ns()
-        response = self._request(shape)
-        wall = time.perf_counter_ns() - begin
-        cpu = time.process_time_ns() - own + ran_ns(backend) - before
+        response, cost = cost_of(lambda: self._request(shape), backend=backend_pid())
         assert response.status_code == 200, (shape, response.content)
-        return {"cpu": cpu / 1e6, "wall": wall / 1e6}
+        return cost
 
     def _request(self, shape: Shape) -> Any:
         client = self._clients[shape.user]
@@ -176,14 +167,13 @@ def _work(size: int) -> None:
     import django  # noqa: PLC0415
 
     django.setup()
-    from django.core.management import call_command  # noqa: PLC0415
 
     from benchmarks import history, tasks  # noqa: PLC0415
 
-    call_command("migrate", verbosity=0)
     job = tasks.make_job(cmd="bash", args=["-c", "date"])
     history.fill(tasks=size, extra_jobs=min(size // 10, 10_000), model=job)
-    answer_questions(_Lists().answer)
+    jobs = history.some_jobs()
+    answer_questions(Lists(shapes(busy_job=jobs[0], job=jobs[50])).answer)
 
 
 if __name__ == "__main__":

@@ -122,14 +122,12 @@ class _Ticks:
     """The process that plans and inserts on a database of its own."""
 
     def __init__(self, size: int) -> None:
-        from django.core.management import call_command  # noqa: PLC0415
         from django.db import connection  # noqa: PLC0415
 
         from benchmarks import tasks  # noqa: PLC0415
 
         self._connection = connection
         self._now = datetime(2026, 3, 2, 12, tzinfo=UTC)
-        call_command("migrate", verbosity=0)
         for _ in range(JOBS):
             tasks.make_job(cmd="exec", args=["true"])
         with connection.cursor() as cursor:

@@ -1,9 +1,9 @@
 """The lists that people and programs ask for, as requests; see `benchmarks.history` for what they find."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 # Who asks: a superuser, and admins of one namespace, of twenty, and of one whose tasks are all a month old.
 ROOT: Final = "superuser"
@@ -40,19 +40,26 @@ class Shape:
         return self.name if self.user == ROOT else f"{self.name} ({self.user})"
 
 
-def shapes(*, busy_job: int, job: int) -> list[Shape]:
-    """Return all of them; the jobs are the one of a fifth of the tasks, and an ordinary one."""
+# When so many thirtieths of the history ago was.
+_Ago: TypeAlias = Callable[[float], str]
+
+
+def shapes(*, busy_job: int, job: int, days: float = 30) -> list[Shape]:
+    """Return all of them; the jobs are the one of a fifth of the tasks, and an ordinary one.
+
+    Of a history of other than thirty `days`, what is called a day is a thirtieth.
+    """
+
+    def ago(parts: float) -> str:
+        return f"{datetime.now(UTC) - timedelta(days=parts * days / 30):%Y-%m-%dT%H:%M:%SZ}"
+
     return [
-        *_tasks(busy_job, job),
+        *_tasks(busy_job, job, ago),
         *_tasks_in_order(),
-        *_tasks_of_some(job),
-        *_attempts(busy_job, job),
-        *_others(),
+        *_tasks_of_some(job, ago),
+        *_attempts(busy_job, job, ago),
+        *_others(ago),
     ]
-
-
-def _ago(days: float) -> str:
-    return (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _query(resource: str, order: str = "", **filters: Any) -> tuple[str, dict[str, Any]]:
@@ -60,7 +67,7 @@ def _query(resource: str, order: str = "", **filters: Any) -> tuple[str, dict[st
     return f"{resource}/query", {"filter": filters, "page": page}
 
 
-def _tasks(busy_job: int, job: int) -> Iterator[Shape]:
+def _tasks(busy_job: int, job: int, ago: _Ago) -> Iterator[Shape]:
     yield Shape("GET /tasks", "tasks")
     yield Shape("POST /tasks/query", "tasks/query", {})
     for status in ("completed", "failed", "running"):
@@ -74,12 +81,12 @@ def _tasks(busy_job: int, job: int) -> Iterator[Shape]:
     yield Shape("tasks of a namespace", "tasks?namespace=space-07")
     yield Shape("tasks of a retired namespace", "tasks?namespace=retired")
     yield Shape("failed tasks of a namespace", "tasks?namespace=space-07&status=failed", grows=MORE_TO_SHOW)
-    recent = {"gte": _ago(1)}
+    recent = {"gte": ago(1)}
     yield Shape("tasks since yesterday", *_query("tasks", scheduled_at=recent))
-    yield Shape("tasks of the first days", *_query("tasks", scheduled_at={"lt": _ago(28)}))
-    yield Shape("tasks of a week ago", *_query("tasks", scheduled_at={"gte": _ago(8), "lt": _ago(7)}))
+    yield Shape("tasks of the first days", *_query("tasks", scheduled_at={"lt": ago(28)}))
+    yield Shape("tasks of a week ago", *_query("tasks", scheduled_at={"gte": ago(8), "lt": ago(7)}))
     yield Shape(
-        "failed tasks since last week", *_query("tasks", status="failed", scheduled_at={"gte": _ago(7)})
+        "failed tasks since last week", *_query("tasks", status="failed", scheduled_at={"gte": ago(7)})
     )
     yield Shape("tasks created since yesterday", *_query("tasks", created_at=recent))
     yield Shape("tasks ended since yesterday", *_query("tasks", completed_at=recent))
@@ -105,8 +112,8 @@ def _tasks_in_order() -> Iterator[Shape]:
         yield Shape(f"tasks by -{key}", f"tasks?order_by=-{key}", grows=SORTS)
 
 
-def _tasks_of_some(job: int) -> Iterator[Shape]:
-    ever, recent = {"gte": _ago(31)}, {"gte": _ago(1)}
+def _tasks_of_some(job: int, ago: _Ago) -> Iterator[Shape]:
+    ever, recent = {"gte": ago(31)}, {"gte": ago(1)}
     for user in NAMESPACES_OF:
         yield Shape("GET /tasks", "tasks", user=user)
         yield Shape("tasks, status completed", "tasks?status=completed", user=user)
@@ -124,7 +131,7 @@ def _tasks_of_some(job: int) -> Iterator[Shape]:
     yield Shape("tasks of an unseen job", f"tasks?job_id={job}", user=ONE, grows=PASSES_OVER)
 
 
-def _attempts(busy_job: int, job: int) -> Iterator[Shape]:
+def _attempts(busy_job: int, job: int, ago: _Ago) -> Iterator[Shape]:
     for user in (ROOT, *NAMESPACES_OF):
         yield Shape("GET /task-instances", "task-instances", user=user)
     for user in (ROOT, ONE, TWENTY):
@@ -135,7 +142,7 @@ def _attempts(busy_job: int, job: int) -> Iterator[Shape]:
     yield Shape("attempts of the busy job", f"task-instances?job_id={busy_job}")
     yield Shape("attempts of a job", f"task-instances?job_id={job}")
     yield Shape("attempts of a task", "task-instances?task_id=300")
-    yield Shape("attempts since yesterday", *_query("task-instances", created_at={"gte": _ago(1)}))
+    yield Shape("attempts since yesterday", *_query("task-instances", created_at={"gte": ago(1)}))
     for key in ("created_at", "-created_at", "-status"):
         yield Shape(f"attempts by {key}", f"task-instances?order_by={key}")
     for key in ("-started_at", "-completed_at", "status", "-exit_code"):
@@ -145,7 +152,7 @@ def _attempts(busy_job: int, job: int) -> Iterator[Shape]:
     yield Shape("GET /task-instances/task/{id}", "task-instances/task/300")
 
 
-def _others() -> Iterator[Shape]:
+def _others(ago: _Ago) -> Iterator[Shape]:
     for user in (ROOT, ONE, TWENTY):
         yield Shape("GET /audit", "audit", user=user)
         yield Shape("GET /jobs", "jobs", user=user)
@@ -154,8 +161,8 @@ def _others() -> Iterator[Shape]:
     yield Shape("audit, an action", "audit?action=job.update")
     yield Shape("audit, an object", "audit?subject_type=job&subject_id=5")
     yield Shape("audit, a namespace", "audit?namespace=space-07")
-    yield Shape("audit since yesterday", *_query("audit", at={"gte": _ago(1)}))
-    yield Shape("audit of the first days", *_query("audit", at={"lt": _ago(28)}))
+    yield Shape("audit since yesterday", *_query("audit", at={"gte": ago(1)}))
+    yield Shape("audit of the first days", *_query("audit", at={"lt": ago(28)}))
     yield Shape("audit by -at", "audit?order_by=-at")
     yield Shape("jobs with a tag", "jobs?tags=team-7", grows=MORE_JOBS)
     yield Shape("jobs by name", "jobs?order_by=name", grows=MORE_JOBS)

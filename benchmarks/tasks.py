@@ -1,5 +1,6 @@
 """Tasks in bulk, as planning would have made them."""
 
+import itertools
 import uuid
 from datetime import datetime
 
@@ -24,6 +25,10 @@ FROM scheduling_job j,
               FROM generate_series(0, %(count)s - 1) n) due
 WHERE j.id = %(job_id)s
 """
+_STEP = """
+UPDATE scheduling_task SET status = %(after)s, completed_at = CASE %(after)s WHEN 'completed' THEN now() END
+WHERE job_id = %(job_id)s AND status = %(before)s
+"""
 
 
 def make_job(*, cmd: str, args: list[str]) -> Job:
@@ -41,6 +46,13 @@ def insert_tasks(*, job: Job, count: int, first: datetime, step_secs: float = 0.
 def insert_due_tasks(*, job: Job, count: int) -> None:
     """Insert tasks that are due now."""
     insert_tasks(job=job, count=count, first=database_now())
+
+
+def live_in_bulk(*, job: Job) -> None:
+    """Let all tasks of the job end without an agent, each row as often written as of one that ran."""
+    with connection.cursor() as cursor:
+        for before, after in itertools.pairwise(("pending", "locked", "dispatched", "running", "completed")):
+            cursor.execute(_STEP, {"job_id": job.pk, "before": before, "after": after})
 
 
 def unfinished(job: Job) -> int:

@@ -16,7 +16,9 @@ FIGURES = {
     "lateness": r"10 tasks at one instant, \d+ slots\s+p50 -?\d+\.\d, p99 -?\d+\.\d, max -?\d+\.\d ms",
     "planning": r"tick among 2,000 against 1,000\s+\d+\.\d\d",
     "recurrence": r"30 2 \* \* \*: next\s+\d+\.\d\d of cronsim",
+    "retention": r"looks that saw the writer wait for a lock\s+0 of \d+",
     "throughput": r"share of the limit\s+\d+\.\d\d",
+    "year": r"a batch of retention, 500 tasks\s+\d+\.\d\d",
 }
 
 
