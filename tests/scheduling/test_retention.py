@@ -316,3 +316,19 @@ def test_the_database_keeps_one_rule_for_each_and_none_that_says_nothing():
     with pytest.raises(IntegrityError, match="retentionrule_for_all_names_no_job"), transaction.atomic():
         RetentionRule.objects.create(namespace="*", job=factories.job(), keep_days=1)
     assert connection.is_usable()
+
+
+@pytest.mark.parametrize("table", ["task", "taskinstance", "outputchunk"])
+def test_dead_rows_are_cleared_away_when_a_fiftieth_is_dead(table):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE relname = %s", [f"scheduling_{table}"])
+        assert "autovacuum_vacuum_scale_factor=0.02" in cursor.fetchone()[0]
+
+
+def test_dead_output_that_is_stored_aside_is_cleared_away_as_soon():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT aside.reloptions FROM pg_class c JOIN pg_class aside ON aside.oid = c.reltoastrelid"
+            " WHERE c.relname = 'scheduling_outputchunk'"
+        )
+        assert cursor.fetchone()[0] == ["autovacuum_vacuum_scale_factor=0.02"]
