@@ -17,7 +17,7 @@ from django.db import connection
 
 ROOT = Path(__file__).resolve().parent.parent
 START_LIMIT_SECS = 30
-STOP_LIMIT_SECS = 15
+STOP_LIMIT_SECS = 30
 
 
 class Program:

@@ -76,6 +76,13 @@ def test_migrations_after_a_base_line_are_found_and_read_against_the_tables_befo
     assert since["0016_index_ended_tasks"] == []
 
 
+def test_the_made_up_release_that_installations_become_in_other_tests_keeps_the_rules(settings):
+    settings.MIGRATION_MODULES = {"scheduling": "tests.upgrades.later"}
+    later = [each for each in later_migrations() if each[0].name.startswith("l0")]
+    assert len(later) == 4
+    assert [str(finding) for migration, state in later for finding in judge(migration, state)] == []
+
+
 # --- the rules themselves -------------------------------------------------------------------------------
 
 
