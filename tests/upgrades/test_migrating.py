@@ -7,7 +7,12 @@ import uuid
 
 import psycopg
 import pytest
+from django.core.management import call_command
+from django.core.management.commands import migrate as migrate_of_django
+from django.db import connection
+from django.db.utils import OperationalError
 
+from hetuflow.management.commands import migrate as migrate_of_ours
 from tests.databases import create_database, drop_database
 from tests.e2e.oracle import until
 from tests.processes import manage_program, run_manage
@@ -128,3 +133,21 @@ def test_a_migration_of_lists_that_was_broken_off_can_be_repeated(address):
         breaking.execute("DROP INDEX task_by_scheduled_at, task_by_created_at")
     done = migrate(address, "scheduling", "0009")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_try_waits_no_longer_than_the_first_whatever_a_migration_that_broke_off_had_set(monkeypatch):
+    seen = []
+
+    def break_off_once(command, *args, **options):
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW lock_timeout")
+            seen.append(cursor.fetchone()[0])
+            cursor.execute("SET lock_timeout = 0")
+        if len(seen) == 1:
+            raise OperationalError("deadlock") from psycopg.errors.DeadlockDetected()
+
+    monkeypatch.setattr(migrate_of_django.Command, "handle", break_off_once)
+    monkeypatch.setattr(migrate_of_ours, "_FIRST_PAUSE_SECS", 0.0)
+    call_command("migrate", lock_timeout_secs=LOCK_TIMEOUT_SECS)
+    assert seen == ["500ms", "500ms"]

@@ -59,6 +59,8 @@ class Command(migrate.Command):
                     if not isinstance(error.__cause__, _NOT_TO_BE_HAD):
                         raise
                     failure = self._failure(error.__cause__, options["database"])
+                    # With it goes what a migration that broke off had set for itself.
+                    connections[options["database"]].close()
                     if time.monotonic() + pause_secs > give_up_at:
                         raise CommandError(
                             f"{failure}; gave up. What was applied stays, so migrate can be run again"
