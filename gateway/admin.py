@@ -1,13 +1,13 @@
 """Agents and servers. Agents stand here, not in their own app, because their page shows sessions and work."""
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.db.models.functions import Now
 from django.forms import CharField
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -17,24 +17,25 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from access.callers import actor_of
 from agents.models import CONNECTED_STATUSES, Agent, AgentStatus
+from agents.samples import usage_of
 from agents.services import create_agent
-from gateway.enrolling_admin import TOKEN_BUTTONS, EnrollingAdmin
-from gateway.models import Connection, Server
+from gateway.agent_page import ShowsAgents, labels_in, since, slots_of, version_of
+from gateway.enrolling_admin import TOKEN_BUTTONS
+from gateway.models import Server
 from gateway.operators import agent_problems, queue_command, update_agent
+from gateway.usage_picture import spark
 from scheduling.admin import words
 from scheduling.admin.fields import CodeWidget, PairsField
-from scheduling.admin.instances import listed_attempts
-from scheduling.admin.pages import Button, ReadOnlyAdmin, ServiceForm
-from scheduling.admin.permissions import may, seen_by
-from scheduling.admin.tasks import describe_attempt, job_link, pretty
+from scheduling.admin.pages import BoundedChangeList, Button, ReadOnlyAdmin, ServiceForm
+from scheduling.admin.permissions import may
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
 from scheduling.models import TaskInstance
 from scheduling.services.rescue import SERVER_DEAD_AFTER_SECS
-from scheduling.states import INSTANCE_LIVE
 
-_LATEST_ATTEMPTS: Final = 15
-_LOG_LINES: Final = 20
+# What the list shows of the load.
+_RECENT: Final = timedelta(hours=2)
+_RECENT_SLOTS: Final = 24
 
 
 class AgentForm(ServiceForm):
@@ -85,14 +86,14 @@ def _resume(agent_admin: Any, request: HttpRequest, agent: Agent) -> str:
 
 
 @admin.register(Agent)
-class AgentAdmin(EnrollingAdmin):
+class AgentAdmin(ShowsAgents):
     namespace_path = None
     form = AgentForm
     model_fields = ("name", "description", "enabled")
     fields_to_look_at = ("labels",)
     change_form_outer_before_template = "admin/agents/agent/summary.html"
     change_form_outer_after_template = "admin/agents/agent/related.html"
-    list_display = ("agent", "state", "is_enabled", "all_labels", "slots", "heartbeat", "load", "version")
+    list_display = ("agent", "state", "slots", "load", "all_labels", "runs_version", "heartbeat")
     list_display_links = ("agent",)
     list_filter = (("status", ChoicesDropdownFilter), ("enabled", BooleanRadioFilter))
     search_fields = ("name", "hostname", "address")
@@ -106,6 +107,7 @@ class AgentAdmin(EnrollingAdmin):
             icon="hourglass_bottom",
             press=_drain,
             permission="agents.operate_agent",
+            confirm=gettext_lazy("Drain this agent? It takes no new work and finishes what it has."),
             is_shown=lambda agent: (
                 agent.status in CONNECTED_STATUSES and agent.status != AgentStatus.DRAINING
             ),
@@ -116,6 +118,7 @@ class AgentAdmin(EnrollingAdmin):
             icon="play_circle",
             press=_resume,
             permission="agents.operate_agent",
+            confirm=gettext_lazy("Let this agent take new work again?"),
             is_shown=lambda agent: agent.status == AgentStatus.DRAINING,
         ),
         Button(
@@ -132,10 +135,14 @@ class AgentAdmin(EnrollingAdmin):
             icon="block",
             press=_disable,
             permission="agents.change_agent",
+            confirm=gettext_lazy("Disable this agent? It gets no new work until it is enabled again."),
             is_shown=lambda agent: agent.enabled,
         ),
         *TOKEN_BUTTONS,
     )
+
+    class Media:
+        css: ClassVar = {"all": ("hetuflow/agents.css",)}
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """History hangs on an agent: one that is no longer wanted is disabled."""
@@ -157,6 +164,9 @@ class AgentAdmin(EnrollingAdmin):
             raise InvalidField(errors)
         return create_agent(assigned_labels=labels, by=actor_of(request), **fields)
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[BoundedChangeList]:
+        return _AgentList
+
     @admin.display(description=gettext_lazy("agent"), ordering="name")
     def agent(self, agent: Agent) -> SafeString:
         return format_html(
@@ -164,77 +174,67 @@ class AgentAdmin(EnrollingAdmin):
         )
 
     @admin.display(description=gettext_lazy("status"))
-    def state(self, agent: Agent) -> SafeString:
-        return words.badge(agent.status, agent.get_status_display())
-
-    @admin.display(description=gettext_lazy("enabled"), boolean=True)
-    def is_enabled(self, agent: Agent) -> bool:
-        return agent.enabled
+    def state(self, agent: Any) -> SafeString:
+        badges = [words.badge(agent.status, agent.get_status_display())]
+        if not agent.enabled:
+            badges.append(words.badge("", _("disabled")))
+        return format_html(
+            '{}<span class="hf-sub">{}</span>',
+            format_html_join(" ", "{}", ((badge,) for badge in badges)),
+            since(agent, now=agent.shown_at),
+        )
 
     @admin.display(description=gettext_lazy("labels"))
     def all_labels(self, agent: Agent) -> SafeString | str:
-        pairs = ((f"{name}={value}",) for name, value in sorted(agent.labels.items()))
-        return format_html_join(" ", '<span class="hf-tag">{}</span>', pairs) or words.MISSING
+        return labels_in(agent.labels)
 
     @admin.display(description=gettext_lazy("slots"))
-    def slots(self, agent: Any) -> str:
-        return f"{agent.live_count} / {agent.capacity}"
+    def slots(self, agent: Any) -> SafeString:
+        slots = slots_of(agent)
+        return format_html(
+            '<span class="hf-exact">{} / {}</span><span class="hf-progress" aria-hidden="true">'
+            '<i class="hf-fate-active" style="width: {}%"></i></span>',
+            slots["used"],
+            slots["all"],
+            slots["percent"],
+        )
 
     @admin.display(description=gettext_lazy("last heartbeat"), ordering="last_heartbeat_at")
     def heartbeat(self, agent: Any) -> SafeString | str:
         return words.moment(agent.last_heartbeat_at, now=agent.shown_at)
 
     @admin.display(description=gettext_lazy("load"))
-    def load(self, agent: Agent) -> str:
-        parts = [
-            f"{label} {agent.metrics[name]:.0f} %"
-            for name, label in (("cpu_usage", "CPU"), ("memory_usage", "RAM"))
-            if isinstance(agent.metrics.get(name), int | float)
-        ]
-        return ", ".join(parts) or words.MISSING
+    def load(self, agent: Any) -> SafeString:
+        is_there = agent.status in CONNECTED_STATUSES
+        pieces = []
+        for name, label in (("cpu", "CPU"), ("memory", "RAM")):
+            told = agent.metrics.get(f"{name}_usage") if is_there else None
+            values = [None if each is None else getattr(each, name) for each in agent.usage]
+            pieces.append((spark(label, values, now=told if isinstance(told, int | float) else None),))
+        return format_html_join("", "{}", pieces)
 
-    def render_change_form(
-        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        agent = kwargs.get("obj")
-        if agent is not None:
-            context |= self._page_context(request, agent)
-        return super().render_change_form(request, context, *args, **kwargs)
+    @admin.display(description=gettext_lazy("version"))
+    def runs_version(self, agent: Agent) -> SafeString | str:
+        version = version_of(agent)
+        if not version["server"]:
+            return version["own"] or words.MISSING
+        title = _("The server has version %(version)s.") % {"version": version["server"]}
+        return words.badge(AgentStatus.DRAINING, version["own"], title=title)
 
-    def _page_context(self, request: HttpRequest, agent: Any) -> dict[str, Any]:
-        now = database_now()
-        attempts = seen_by(request, listed_attempts(request).filter(agent=agent))
-        live = attempts.filter(status__in=INSTANCE_LIVE)
-        latest = attempts.exclude(status__in=INSTANCE_LIVE).order_by("-pk")[:_LATEST_ATTEMPTS]
-        may_see_log = may(request, "gateway.view_agentlog")
-        return {
-            "buttons": self.shown_buttons(request, agent),
-            "state": self.state(agent),
-            "slots": self.slots(agent),
-            "heartbeat": self.heartbeat(agent),
-            "all_labels": self.all_labels(agent),
-            "connection": Connection.objects.filter(agent=agent, server__isnull=False)
-            .select_related("server")
-            .first(),
-            "connected": words.moment(agent.connected_at, now=now),
-            "commands": ", ".join(agent.capabilities.get("commands", [])),
-            "reported": self._tags(agent.reported_labels),
-            "statistics": agent.statistics,
-            "metrics": pretty(agent.metrics) if agent.metrics else "",
-            **self.tokens_context(request, agent, now=now),
-            "running": (running := [_listed(attempt, now) for attempt in live]),
-            "runs_more": agent.live_count > len(running),
-            "latest": [_listed(attempt, now) for attempt in latest],
-            "log_lines": [
-                {"at": words.clock(line.at), "level": line.level, "message": line.message}
-                for line in (agent.log_lines.order_by("-pk")[:_LOG_LINES] if may_see_log else ())
-            ],
-        }
 
-    @staticmethod
-    def _tags(labels: dict[str, str]) -> SafeString | str:
-        pairs = ((f"{name}={value}",) for name, value in sorted(labels.items()))
-        return format_html_join(" ", '<span class="hf-tag">{}</span>', pairs) or words.MISSING
+class _AgentList(BoundedChangeList):
+    """Reads what the machines of the listed agents did lately, all with one statement."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        agents: list[Any] = list(self.result_list)
+        if agents:
+            end = agents[0].shown_at
+            ids = [agent.pk for agent in agents]
+            usage = usage_of(ids, begin=end - _RECENT, end=end, slots=_RECENT_SLOTS)
+            for agent in agents:
+                agent.usage = usage[agent.pk]
+        self.result_list = agents
 
 
 @admin.register(Server)
@@ -281,8 +281,3 @@ class ServerAdmin(ReadOnlyAdmin):
                 if may_see_connections
             ],
         }
-
-
-def _listed(attempt: Any, now: Any) -> dict[str, Any]:
-    link = job_link(attempt.job, is_seen=attempt.shows_job)
-    return {**describe_attempt(attempt, now=now), "job_link": link}

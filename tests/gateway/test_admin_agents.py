@@ -94,7 +94,8 @@ def test_the_page_shows_what_runs_there(browser):
     claim(slots={agent.pk: 1}, now=timezone.now(), lead_secs=2, lease_secs=30)
     response = browser.get(page(agent))
     assert [item["attempt"] for item in response.context["running"]] == list(TaskInstance.objects.all())
-    assert b"1 / 4" in response.content
+    assert b"1 of 4 slots" in response.content
+    assert b"1 / 4" in browser.get(LIST).content
 
 
 def test_who_may_see_agents_but_no_attempts_sees_no_attempts():
@@ -116,11 +117,11 @@ def test_an_agent_cannot_be_deleted(browser):
 def test_the_list_takes_as_many_queries_for_twenty_agents_as_for_one(browser, django_assert_num_queries):
     factories.agent()
     browser.get(LIST)
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         browser.get(LIST)
     for _ in range(19):
         factories.agent()
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         assert browser.get(LIST).context["cl"].result_count == 20
 
 

@@ -23,7 +23,7 @@ from tests.admin_client import form_values
 PASSWORD = "Xk2-lovelace"
 # Views that write nothing.
 READING = {
-    "agents_agent_arrival",
+    *(f"agents_agent_{name}" for name in ("arrival", "log", "now", "usage")),
     "scheduling_calendar_year",
     "scheduling_calendar_year_change",
     *(f"scheduling_schedule_{name}" for name in ("backfill_preview", "forecast", "forecast_picture")),
