@@ -56,6 +56,8 @@ class Attempt:
         self._times_out_at = _NEVER
         self._lasts_at = _NEVER
         self._lease_until = float(spec["lease_until"] or _NEVER)
+        # An agent of before did not write it.
+        self._start_by = float(spec.get("start_by") or _NEVER)
         self.grace_secs = float(spec["kill_grace_secs"])
         self._outcome: dict[str, Any] = {
             "status": "failed",
@@ -92,7 +94,8 @@ class Attempt:
             processes.send_signal(self._tree(), signal.SIGCONT)
 
     def renew_lease(self, until: float) -> None:
-        """Run on until that moment of the monotonic clock, where losing the lease ends the attempt."""
+        """Begin until that moment of the steady clock, and run on where losing the lease ends the attempt."""
+        self._start_by = until
         if self._lease_until != _NEVER:
             self._lease_until = until
 
@@ -109,6 +112,9 @@ class Attempt:
         Returns False, having done nothing, where the attempt was started before.
         """
         self._wait_for_instant()
+        if time.monotonic() >= self._start_by:
+            # Others may have it by now: it came late, and its instant was counted from then.
+            self.stop("declined", "its lease ran out before it began", 0)
         if self._stop_status is not None:
             self._outcome["status"] = self._stop_status
             return True

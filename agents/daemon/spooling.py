@@ -140,6 +140,7 @@ class Spooling:
             "kill_grace_secs": task.kill_grace_secs,
             "max_output_size": executor.max_output_bytes(task),
             "resource_limits": executor.kernel_limits(task),
+            "start_by": lease_until,
             "lease_until": lease_until if task.on_lease_lost == "kill" else None,
             "cgroup_parent": self._cgroup_parent,
         }

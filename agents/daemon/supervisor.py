@@ -137,10 +137,12 @@ class Supervisor:
         return True
 
     def renew_leases(self, instance_ids: Iterable[uuid.UUID], *, until: float) -> None:
-        """Let exclusive attempts run on until that moment of the monotonic clock."""
+        """Let attempts begin, and exclusive ones run on, until that moment of the monotonic clock."""
         for instance_id in instance_ids:
             attempt = self.attempts.get(instance_id)
-            if attempt is not None and attempt.is_exclusive and not attempt.has_ended:
+            if attempt is None or attempt.has_ended:
+                continue
+            if attempt.is_exclusive or attempt.started_at_ms is None:
                 self._order(attempt, {"do": "lease", "until": until})
 
     def drop(self, instance_id: uuid.UUID, *, grace_secs: float) -> None:

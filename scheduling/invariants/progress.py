@@ -18,8 +18,11 @@ CHECKS: Final = (
         "I8 no attempt outlives its lease",
         "attempt",
         # Leases are held against agents only while servers have been there long enough to renew them.
-        f"""SELECT i.id FROM scheduling_taskinstance i WHERE i.status IN {_LIVE}
-              AND (i.lease_expires_at IS NULL OR i.lease_expires_at < %(now)s - {_PATIENCE})
+        f"""SELECT i.id FROM scheduling_taskinstance i JOIN scheduling_task t ON t.id = i.task_id
+            WHERE i.status IN {_LIVE}
+              AND (i.lease_expires_at IS NULL OR i.lease_expires_at < %(now)s - {_PATIENCE}
+                  - CASE t.config->>'on_lease_lost' WHEN 'kill'
+                    THEN COALESCE((t.config->>'kill_grace_secs')::int, 10) ELSE 0 END * interval '1 second')
               AND EXISTS (SELECT FROM scheduling_lease l WHERE l.name = 'gateway'
                           AND l.renewed_at > %(now)s - interval '6 seconds'
                           AND l.since < %(now)s - interval '30 seconds' - {_PATIENCE})""",

@@ -131,10 +131,13 @@ WHERE i.id = ANY(%(instance_ids)s::uuid[])
 ORDER BY i.id FOR UPDATE OF t, i
 """
 
+# A command that is stopped when its lease runs out has its grace to go; nothing may take its place before.
 LOCK_EXPIRED_ATTEMPTS: Final = f"""
 SELECT {_DECISION_COLUMNS}
 FROM scheduling_taskinstance i JOIN scheduling_task t ON t.id = i.task_id
 WHERE i.status IN {_LIVE} AND i.lease_expires_at < %(now)s
+  AND (t.config->>'on_lease_lost' IS DISTINCT FROM 'kill' OR i.by_hand OR i.lease_expires_at
+       < %(now)s - COALESCE((t.config->>'kill_grace_secs')::int, 10) * interval '1 second')
 ORDER BY i.id LIMIT %(limit)s FOR UPDATE OF t, i SKIP LOCKED
 """
 

@@ -1,5 +1,6 @@
 """A whole installation of real processes on a database of its own: servers, schedulers and agents."""
 
+import contextlib
 import importlib.metadata
 import os
 import re
@@ -188,9 +189,14 @@ class Installation:
 
     def _end(self) -> None:
         agents = [program for program in self.programs if isinstance(program, AgentProgram)]
-        for program in self.programs:
-            if program.is_running and program not in agents:
-                program.stop()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._end_agents, agents)
+            for program in self.programs:
+                # One that does not stop is an error, but no reason to leave the others.
+                if program.is_running and program not in agents:
+                    stack.callback(program.stop)
+
+    def _end_agents(self, agents: list[AgentProgram]) -> None:
         for agent in agents:
             if agent.is_running:
                 agent.kill()

@@ -161,6 +161,13 @@ MUTANTS: Final = (
         ("tests/scheduling/test_lifecycle.py", "tests/test_model.py"),
     ),
     Mutant(
+        "I9: the next attempt does not wait until the last one is gone",
+        "scheduling/services/statements.py",
+        "AND (t.config->>'on_lease_lost' IS DISTINCT FROM 'kill' OR",
+        "AND (true OR",
+        ("tests/scheduling/test_lifecycle.py",),
+    ),
+    Mutant(
         "I3: the lease of a dispatch is counted from its receipt",
         "agents/daemon/session.py",
         "lease_until=offered_at + dispatch",
@@ -172,6 +179,13 @@ MUTANTS: Final = (
         "agents/daemon/supervisor.py",
         "time.monotonic() >= lease_until",
         "False",
+        ("tests/agents/daemon/test_supervisor.py",),
+    ),
+    Mutant(
+        "I3: what waits for its instant begins after its lease",
+        "agents/daemon/lifetime.py",
+        "if time.monotonic() >= self._start_by:",
+        "if False:",
         ("tests/agents/daemon/test_supervisor.py",),
     ),
     Mutant(

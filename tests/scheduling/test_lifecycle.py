@@ -149,6 +149,14 @@ def test_an_attempt_is_lost_only_while_servers_were_there_to_renew_its_lease():
     assert statuses(key) == ("failed", "lost")
 
 
+def test_nothing_takes_the_place_of_a_command_that_still_has_its_grace_to_stop():
+    job = factories.job(config={"on_lease_lost": "kill", "kill_grace_secs": 20, "max_retries": 1})
+    key = begin(factories.task(job=job))
+    assert lifecycle.lose_attempts(now=NOW + timedelta(seconds=49), limit=10) == 0
+    assert lifecycle.lose_attempts(now=NOW + timedelta(seconds=51), limit=10) == 1
+    assert statuses(key) == ("waiting_retry", "lost")
+
+
 def test_what_a_lost_attempt_reports_late_is_kept_without_changing_its_status():
     key = begin(factories.task())
     assert lifecycle.lose_attempts(now=NOW + timedelta(seconds=31), limit=10) == 1

@@ -378,3 +378,15 @@ async def test_what_arrives_after_its_lease_is_not_started(tmp_path):
             (late.instance_id, "its lease ran out before it arrived")
         ]
         assert late.instance_id not in machine.supervisor.attempts
+
+
+@pytest.mark.parametrize("on_lease_lost", ["keep", "kill"])
+async def test_what_is_still_to_begin_when_its_lease_is_over_is_given_back(tmp_path, on_lease_lost):
+    late, in_time = (task("echo", start_in_ms=900, on_lease_lost=on_lease_lost) for _ in range(2))
+    async with Machine(tmp_path) as machine:
+        await machine.run(late, in_time, lease_secs=0.6)
+        machine.supervisor.renew_leases([in_time.instance_id], until=time.monotonic() + 60)
+        attempt = await machine.end_of(late)
+        assert (await machine.end_of(in_time)).outcome["status"] == "completed"
+    assert outcome(attempt, "status", "started_at_ms") == ("declined", None)
+    assert not spool.has_started(attempt.folder)

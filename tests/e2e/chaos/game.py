@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -47,8 +47,8 @@ def rounds(seed: int, faults: Sequence[Fault], together: int) -> Iterator[Round]
 def play(folder: Path, waiting: Iterator[Round]) -> Iterator[Round]:
     """Play rounds and yield each when it is over, in worlds below `folder`; after a violation, a new one."""
     for first in waiting:
-        few = itertools.chain([first], itertools.islice(waiting, ROUNDS_OF_A_WORLD - 1))
-        yield from _play_in_one_world(folder / f"world-{uuid.uuid4().hex[:6]}", few)
+        rest = itertools.islice(waiting, ROUNDS_OF_A_WORLD - 1)
+        yield from _play_in_one_world(folder / f"world-{uuid.uuid4().hex[:6]}", first, rest)
 
 
 def deal(seed: int, faults: Sequence[Fault], together: int) -> Iterator[list[Fault]]:
@@ -69,23 +69,20 @@ def deal(seed: int, faults: Sequence[Fault], together: int) -> Iterator[list[Fau
         yield hand
 
 
-def _play_in_one_world(folder: Path, waiting: Iterator[Round]) -> Iterator[Round]:
-    played: Round | None = None
+def _play_in_one_world(folder: Path, first: Round, rest: Iterator[Round]) -> Iterator[Round]:
+    played = first
     try:
         with running_world(folder) as world:
-            for played in waiting:
+            for played in itertools.chain([first], rest):
                 _play(world, played)
                 yield played
                 if played.violation:
                     break
-    except AssertionError as error:
+    except Exception as error:
+        logger.exception("a world does not begin or end as it should")
         # Of a world in which something was wrong already, the end tells nothing new.
-        if played is None:
-            raise
         if not played.violation:
-            yield Round(
-                played.seed, played.number, played.faults, violation=f"at the end of its world: {error}"
-            )
+            yield replace(played, violation=f"where its world begins or ends: {error}")
 
 
 def _play(world: World, played: Round) -> None:

@@ -104,6 +104,6 @@ def test_a_violation_is_found_told_and_begun_after_anew(monkeypatch, tmp_path):
     monkeypatch.setattr(game, "_play", play)
     waiting = itertools.islice(game.rounds(1, list(FAULTS.values()), 1), 3)
     told = [(each.number, each.violation) for each in game.play(tmp_path, waiting)]
-    of_the_end = "at the end of its world: what the end says of a world that is broken"
+    of_the_end = "where its world begins or ends: what the end says of a world that is broken"
     assert told == [(1, ""), (2, "ran twice"), (3, ""), (3, of_the_end)]
     assert len(worlds) == 2

@@ -97,12 +97,20 @@ class Work:
     def _define_jobs(self) -> dict[str, Job]:
         ledger, again = self._ledger, {"max_retries": 3, "retry_interval_secs": 1}
         last_attempt = '[ "$HETUFLOW_ATTEMPT" -ge 2 ] || exit 1'
-        exclusive = {"on_lease_lost": "kill", "max_concurrency": 1, "kill_grace_secs": 1}
+        exclusive = {
+            "on_lease_lost": "kill",
+            "max_concurrency": 1,
+            "kill_grace_secs": 1,
+            "retry_interval_secs": 0,
+        }
         kinds: dict[str, tuple[str, dict[str, Any]]] = {
             "prints": (ledger.printing_script("head -c 30000 /dev/urandom; sleep 0.3"), again),
             "slow": (ledger.printing_script("echo before; sleep 4; echo after"), {}),
             "limited": (ledger.script("sleep 0.7"), {"max_concurrency": 2, "max_retries": 1}),
-            "alone": (ledger.lonely_script("sleep 1.5"), again | exclusive | {"retry_interval_secs": 0}),
+            "alone": (
+                ledger.lonely_script("trap '' TERM; sleep 1.5"),
+                again | exclusive | {"retry_interval_secs": 0},
+            ),
             "fails first": (ledger.script(last_attempt), again | {"retry_backoff": "exponential"}),
             "too slow": (ledger.script("sleep 60"), {"timeout_secs": 2, "kill_grace_secs": 1}),
             "unwanted": (ledger.script("sleep 60"), {"timeout_secs": 8, "kill_grace_secs": 1}),
