@@ -35,7 +35,7 @@ def _compared(what: str, versions: list[tuple[str, str]]) -> Line:
     if not others:
         return ok(what, f"all that are there have {settings.HETUFLOW_VERSION}, as this command")
     seen = f"this is {settings.HETUFLOW_VERSION}; {', '.join(f'{n} has {v}' for n, v in others[:NAMED])}"
-    remedy = "upgrade and restart them one by one: docs/operations.md, Upgrades"
+    remedy = "upgrade and restart them one by one: docs/operations.md, Upgrading"
     return warning(what, seen, remedy, [name for name, _ in others])
 
 
@@ -51,7 +51,7 @@ def look_at_agents(now: datetime) -> Iterator[Line]:
         seen = ", ".join(f"{count} of {version or 'an unknown version'}" for version, count in counts.items())
         remedy = (
             f"they speak protocol {PROTOCOL_VERSION} and work; upgrade them when it suits: "
-            "docs/operations.md, Upgrades"
+            "docs/operations.md, Upgrading"
         )
         names = [name for name, _ in others[:NAMED]]
         yield warning("agents", f"{seen}, such as {names[0]}", remedy, names)
