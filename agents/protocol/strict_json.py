@@ -22,7 +22,11 @@ _MAX_INT_DIGITS: Final = 400
 
 
 class StrictJsonError(ValueError):
-    """The text is not JSON that Hetuflow accepts."""
+    """The text is not JSON that Hetuflow accepts; `position` is the character where that shows, if at one."""
+
+    def __init__(self, message: str, *, position: int | None = None) -> None:
+        super().__init__(message)
+        self.position = position
 
 
 def parse_strict(text: str | bytes, *, max_depth: int = MAX_DEPTH) -> JsonValue:
@@ -46,7 +50,8 @@ def parse_strict(text: str | bytes, *, max_depth: int = MAX_DEPTH) -> JsonValue:
             parse_int=_bounded_int,
         )
     except json.JSONDecodeError as error:
-        raise StrictJsonError(f"not JSON: {error.msg} at character {error.pos}") from None
+        message = f"not JSON: {error.msg} at character {error.pos}"
+        raise StrictJsonError(message, position=error.pos) from None
     except RecursionError:
         raise StrictJsonError(f"nested deeper than {max_depth}") from None
     # Escapes are the only way in for both, so texts without a \u0000 or \ud8xx never pay for the walk.

@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from agents.protocol.strict_json import StrictJsonError, parse_strict
+
+_HINT: Final = _("Tab indents. Press Escape first to leave the field by Tab.")
 
 
 class CodeWidget(UnfoldAdminTextareaWidget):  # type: ignore[misc]
@@ -27,6 +30,29 @@ class CodeWidget(UnfoldAdminTextareaWidget):  # type: ignore[misc]
                 "placeholder": placeholder,
             }
         )
+
+
+class EditorWidget(CodeWidget):
+    """A textarea that scripts make an editor of, with line numbers and colours; without them it stays one.
+
+    `language` is one for which there are colours, or with `by` that of the command chosen in another field.
+    """
+
+    class Media:
+        css: ClassVar = {"all": ("hetuflow/editor.css",)}
+        js = (
+            *(
+                f"vendor/prism-1.30.0/prism-{part}.min.js"
+                for part in ("core", "clike", "bash", "python", "javascript", "json")
+            ),
+            "hetuflow/editor.js",
+        )
+
+    def __init__(self, *, rows: int, language: str = "json", by: str = "", placeholder: str = "") -> None:
+        super().__init__(rows=rows, placeholder=placeholder)
+        self.attrs |= {"data-editor": language, "data-editor-hint": _HINT}
+        if by:
+            self.attrs["data-editor-by"] = by
 
 
 class ScriptField(forms.CharField):
@@ -206,7 +232,16 @@ class LinesField(JSONValueField):
 
 
 def parse_json(text: str) -> Any:
+    """Return the value that a text stands for; raise ValidationError, with the place that is wrong."""
     try:
         return parse_strict(text)
     except StrictJsonError as error:
-        raise ValidationError(_("This is not valid JSON: %(error)s"), params={"error": str(error)}) from None
+        said = str(error).removeprefix("not JSON: ")
+        if error.position is not None:
+            before = text[: error.position]
+            place = {"line": before.count("\n") + 1, "column": len(before) - before.rfind("\n")}
+            said = gettext("line %(line)s, column %(column)s: %(error)s") % {
+                **place,
+                "error": said.partition(" at character ")[0],
+            }
+        raise ValidationError(_("This is not valid JSON: %(error)s"), params={"error": said}) from None

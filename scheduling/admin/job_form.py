@@ -9,6 +9,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 from scheduling.admin.config_fields import config_fields, config_from, config_initial
 from scheduling.admin.fields import (
     CodeWidget,
+    EditorWidget,
     PairsField,
     SchemaField,
     ScriptField,
@@ -35,7 +36,9 @@ class _JobFields(ServiceForm):
     command = ScriptField(
         label=_("Script"),
         required=False,
-        widget=CodeWidget(rows=12, placeholder='echo "Hello from $HETUFLOW_SCHEDULED_AT"'),
+        widget=EditorWidget(
+            rows=14, language="bash", by="id_cmd", placeholder='echo "Hello from $HETUFLOW_SCHEDULED_AT"'
+        ),
         help_text=_("The environment says what runs: $HETUFLOW_TASK_ID, $HETUFLOW_PARAM_DAY …"),
     )
     environment = PairsField(
@@ -45,8 +48,8 @@ class _JobFields(ServiceForm):
     )
     parameters_schema = SchemaField(
         label=_("Schema of the parameters"),
-        widget=CodeWidget(
-            rows=8,
+        widget=EditorWidget(
+            rows=10,
             placeholder='{"type": "object", "properties": {"day": {"type": "string", "format": "date"}}}',
         ),
         help_text=_(

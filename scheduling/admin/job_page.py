@@ -12,6 +12,7 @@ from scheduling.admin import words
 from scheduling.admin.config_fields import config_facts, config_initial
 from scheduling.admin.explanations import explanation_panel
 from scheduling.admin.freezes import freeze_banners
+from scheduling.admin.job_check import ChecksJobs, check_url
 from scheduling.admin.permissions import may, seen_by
 from scheduling.admin.run_pictures import attempts_picture, runs_picture
 from scheduling.admin.schedule_preview import PREVIEWED, clock_remarks, instant_row
@@ -37,7 +38,7 @@ COPY_OF: Final = "copy_of"
 _LIVE_SECS: Final = 5
 
 
-class ShowsJob(_Base):
+class ShowsJob(ChecksJobs, _Base):
     """Draws the page of a job, renewed while one looks, and its definition in a tab beside it."""
 
     change_form_outer_before_template = "admin/scheduling/job/head.html"
@@ -47,6 +48,7 @@ class ShowsJob(_Base):
     ) -> HttpResponse:
         job = kwargs.get("obj")
         context["shows_form"] = True
+        context["check_url"] = check_url(job) if self._may_save(request, job) else ""
         if job is not None:
             now = database_now()
             context["shows_form"] = request.method == "POST" or request.GET.get(_TAB) == _DEFINITION

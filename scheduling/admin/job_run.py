@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from access.callers import actor_of
-from scheduling.admin.fields import CodeWidget, JSONObjectField
+from scheduling.admin.fields import EditorWidget, JSONObjectField
 from scheduling.admin.parameter_fields import ABSENT, parameter_fields, takes_others
 from scheduling.admin.permissions import may
 from scheduling.clock import database_now
@@ -34,7 +34,7 @@ class RunForm(forms.Form):
 
     parameters = JSONObjectField(
         label=gettext_lazy("Parameters"),
-        widget=CodeWidget(rows=5, placeholder='{"day": "monday"}'),
+        widget=EditorWidget(rows=5, placeholder='{"day": "monday"}'),
         help_text=gettext_lazy("A JSON object. The command finds each as $HETUFLOW_PARAM_NAME. Empty: none."),
     )
     priority = forms.IntegerField(

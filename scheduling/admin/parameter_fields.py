@@ -22,7 +22,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from scheduling.admin.fields import CodeWidget, JSONValueField, LinesField
+from scheduling.admin.fields import CodeWidget, EditorWidget, JSONValueField, LinesField
 from scheduling.parameters_schema import properties_of
 
 Schema = Mapping[str, Any]
@@ -237,7 +237,7 @@ def _array(schema: Schema, placeholder: str, common: dict[str, Any]) -> forms.Fi
 
 def _json(schema: Schema, placeholder: str, common: dict[str, Any]) -> forms.Field:
     help_text = f"{common['help_text']} {_('JSON.')}".strip()
-    widget = CodeWidget(rows=4, placeholder=placeholder)
+    widget = EditorWidget(rows=4, placeholder=placeholder)
     return JSONValueField(absent=ABSENT, widget=widget, **(common | {"help_text": help_text}))
 
 

@@ -9,7 +9,7 @@ from django.contrib.admin.widgets import AutocompleteSelect
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSelect2Widget, UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from scheduling.admin.fields import CodeWidget, JSONObjectField, ScriptField
+from scheduling.admin.fields import CodeWidget, EditorWidget, JSONObjectField, ScriptField
 from scheduling.admin.jobs import SCHEDULABLE
 from scheduling.admin.pages import ServiceForm
 from scheduling.kinds import CalendarPolicy, DaylightGap, DaylightOverlap, IntervalMode
@@ -107,7 +107,7 @@ class ScheduleForm(ServiceForm):
     )
     parameters = JSONObjectField(
         label=_("Parameters"),
-        widget=CodeWidget(rows=4, placeholder='{"day": "{{ business_date | format(\'%Y-%m-%d\') }}"}'),
+        widget=EditorWidget(rows=4, placeholder='{"day": "{{ business_date | format(\'%Y-%m-%d\') }}"}'),
         help_text=_(
             "A JSON object; the command finds each as $HETUFLOW_PARAM_NAME. Templates are filled in for each "
             "run: {{ scheduled_at }}, {{ previous_scheduled_at }}, {{ date }}, {{ business_date }}, "

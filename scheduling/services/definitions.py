@@ -30,17 +30,7 @@ from scheduling.task_config import TaskConfig, TaskConfigError, clean_task_confi
 # How a kind of command takes a script as an argument; the others take no script.
 _SCRIPT_FLAGS: Final = {"bash": "-c", "sh": "-c", "python": "-c", "node": "-e"}
 _JOB_FIELDS: Final = frozenset(
-    {
-        "namespace",
-        "name",
-        "description",
-        "command",
-        "environment",
-        "config",
-        "parameters_schema",
-        "enabled",
-        "tags",
-    }
+    "namespace name description command environment config parameters_schema enabled tags".split()
 )
 SUPPORTED_KINDS: Final = (ScheduleKind.CRON, ScheduleKind.INTERVAL, ScheduleKind.ONCE)
 _AUDITED_OF_SCHEDULE: Final = (
@@ -290,6 +280,15 @@ def _save_job(job: Job, fields: Mapping[str, Any], *, by: Actor) -> Job:
     errors: dict[str, str] = dict.fromkeys(fields.keys() - _JOB_FIELDS, "unknown field")
     for name in fields.keys() & _JOB_FIELDS:
         setattr(job, name, fields[name])
+    errors |= job_problems(job)
+    if errors:
+        raise InvalidField(errors)
+    return _write_job(job, by=by)
+
+
+def job_problems(job: Job) -> dict[str, str]:
+    """Return what is not sound in a job, by field; complete its configuration in memory."""
+    errors: dict[str, str] = {}
     problem = environment_problem(job.environment, allowed=settings.HETUFLOW_ALLOWED_ENVIRONMENT)
     if problem:
         errors["environment"] = problem
@@ -305,9 +304,7 @@ def _save_job(job: Job, fields: Mapping[str, Any], *, by: Actor) -> Job:
             errors["command"] = (
                 f"{job.config['cmd']} takes no script; give config.args, or use {', '.join(_SCRIPT_FLAGS)}"
             )
-    if errors:
-        raise InvalidField(errors)
-    return _write_job(job, by=by)
+    return errors
 
 
 def _write_job(job: Job, *, by: Actor) -> Job:

@@ -26,6 +26,8 @@ READING = {
     *(f"agents_agent_{name}" for name in ("arrival", "log", "now", "usage")),
     "scheduling_calendar_year",
     "scheduling_calendar_year_change",
+    "scheduling_job_check",
+    "scheduling_job_check_change",
     *(f"scheduling_schedule_{name}" for name in ("backfill_preview", "forecast", "forecast_picture")),
     *(f"scheduling_schedule_{name}" for name in ("ledger", "ledger_csv", "preview", "preview_change")),
     "scheduling_taskinstance_follow",

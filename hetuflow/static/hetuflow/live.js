@@ -33,7 +33,7 @@ document.addEventListener("DOMContentLoaded", () => {
         field.setAttribute("data-live-invalid", described);
         field.setAttribute("aria-invalid", "true");
         field.setAttribute("aria-describedby", `${said.id} ${described}`.trim());
-        field.after(said);
+        (field.closest(".hf-editor") || field).after(said);
       }
     }
   };
