@@ -67,8 +67,8 @@ def entry(
         subject_id=str(subject.pk) if isinstance(subject, Model) else "",
         subject=str(subject)[:_MAX_SUBJECT_CHARS],
         namespace=namespace,
-        before=_as_json(before),
-        after=_as_json(after),
+        before=None if before is None else as_json(before),
+        after=None if after is None else as_json(after),
     )
 
 
@@ -77,13 +77,15 @@ def snapshot(obj: Model, fields: Iterable[str]) -> dict[str, Any]:
     return {name: getattr(obj, name) for name in fields}
 
 
+def as_json(fields: Fields) -> dict[str, Any]:
+    """Return the values of fields as an entry holds them."""
+    written: dict[str, Any] = json.loads(json.dumps(dict(fields), cls=DjangoJSONEncoder))
+    return written
+
+
 def _differences(before: Fields, after: Fields) -> tuple[dict[str, Any], dict[str, Any]]:
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return (
         {name: before[name] for name in names if name in before},
         {name: after[name] for name in names if name in after},
     )
-
-
-def _as_json(fields: Fields | None) -> Any:
-    return None if fields is None else json.loads(json.dumps(dict(fields), cls=DjangoJSONEncoder))

@@ -62,6 +62,12 @@ class AlreadyExists(SchedulingError):
     code = "already_exists"
 
 
+class ChangedMeanwhile(SchedulingError):
+    """Somebody changed this meanwhile; look at what it is now, and try again."""
+
+    code = "changed_meanwhile"
+
+
 class InUse(SchedulingError):
     """Others refer to this object."""
 

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from scheduling.admin import words
+from scheduling.admin.changes import ShowsChanges
 from scheduling.admin.config_fields import config_facts, config_initial
 from scheduling.admin.explanations import explanation_panel
 from scheduling.admin.freezes import freeze_banners
@@ -23,6 +24,7 @@ from scheduling.models import Job, Schedule, Task, TaskInstance
 from scheduling.services.definitions import SUPPORTED_KINDS
 from scheduling.services.explaining import explain_job
 from scheduling.services.previewing import ComingRun, coming_runs, frozen_span
+from scheduling.services.restoring import restore_job
 from scheduling.services.run_history import history_of
 
 if TYPE_CHECKING:
@@ -38,10 +40,11 @@ COPY_OF: Final = "copy_of"
 _LIVE_SECS: Final = 5
 
 
-class ShowsJob(ChecksJobs, _Base):
+class ShowsJob(ShowsChanges, ChecksJobs, _Base):
     """Draws the page of a job, renewed while one looks, and its definition in a tab beside it."""
 
     change_form_outer_before_template = "admin/scheduling/job/head.html"
+    change_permission = "scheduling.change_job"
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
@@ -53,6 +56,7 @@ class ShowsJob(ChecksJobs, _Base):
             now = database_now()
             context["shows_form"] = request.method == "POST" or request.GET.get(_TAB) == _DEFINITION
             context |= self._head(request, job)
+            context["tab"] = _DEFINITION if context["shows_form"] else ""
             if not context["shows_form"]:
                 context |= self._overview(request, job, now=now)
         return super().render_change_form(request, context, *args, **kwargs)
@@ -66,6 +70,14 @@ class ShowsJob(ChecksJobs, _Base):
             return HttpResponseRedirect(self.change_url(obj))
         return response
 
+    def restore_by_service(self, object_id: int, **how: Any) -> Job:
+        """Make a job again what it was."""
+        return restore_job(job_id=object_id, **how)
+
+    def changes_head(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        """Return the head that all tabs of a job have."""
+        return {**self._head(request, obj), "tab": "changes"}
+
     def _head(self, request: HttpRequest, job: Job) -> dict[str, Any]:
         page = self.change_url(job)
         return {
@@ -73,6 +85,7 @@ class ShowsJob(ChecksJobs, _Base):
             "freezes": freeze_banners(request, namespace=job.namespace),
             "overview_url": page,
             "definition_url": f"{page}?{_TAB}={_DEFINITION}",
+            "changes_url": self._history_url(job),
             "run_url": reverse("admin:scheduling_job_run", args=[job.pk])
             if may(request, "scheduling.add_task", job)
             else "",

@@ -106,7 +106,7 @@ class JobAdmin(ShowsJob, RunsJobs, ShowsFreezes, SuggestsNamespaces, JobActions)
 
     class Media:
         css = {"all": ("hetuflow/job.css",)}
-        js = ("hetuflow/live.js",)
+        js = ("hetuflow/live.js", "hetuflow/roving.js")
 
     def all_rows(self, request: HttpRequest) -> QuerySet[Any]:
         tasks = seen_by(request, Task.objects.filter(job=OuterRef(OuterRef("pk"))))

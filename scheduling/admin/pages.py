@@ -146,10 +146,10 @@ class Admin(PermittedAdmin):
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show what was done to the object here, with a link to all that the audit log knows of it."""
-        context = dict(extra_context or {})
-        if may(request, "access.view_auditentry"):
-            wanted = {"subject_type": _snake_case(self.model.__name__), "subject_id": unquote(object_id)}
-            context["audit_url"] = f"{reverse('admin:access_auditentry_changelist')}?{urlencode(wanted)}"
+        found = self.object_or_redirect(request, object_id)
+        if isinstance(found, HttpResponse):
+            return found
+        context = {"audit_url": audit_url(request, found), **(extra_context or {})}
         return super().history_view(request, object_id, context)
 
     def shown_buttons(self, request: HttpRequest, obj: Model) -> list[dict[str, Any]]:
@@ -360,6 +360,14 @@ class ServiceAdmin(Admin):
             posted["_continue"] = "1"
             request.POST = posted  # type: ignore[assignment]
         return super().response_add(request, obj, post_url_continue)
+
+
+def audit_url(request: HttpRequest, obj: Model) -> str:
+    """Return where all stands that the audit log knows of an object, "" for those who may not read it."""
+    if not may(request, "access.view_auditentry"):
+        return ""
+    wanted = {"subject_type": _snake_case(type(obj).__name__), "subject_id": str(obj.pk)}
+    return f"{reverse('admin:access_auditentry_changelist')}?{urlencode(wanted)}"
 
 
 def _delete_permitted(admin: Admin, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:

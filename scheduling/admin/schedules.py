@@ -18,6 +18,7 @@ from access.callers import actor_of
 from scheduling.admin import words
 from scheduling.admin.backfill_form import BackfillsSchedules
 from scheduling.admin.bulk import BulkActions
+from scheduling.admin.changes import ShowsChanges
 from scheduling.admin.forecast import ShowsForecast
 from scheduling.admin.freezes import ShowsFreezes, freeze_banners
 from scheduling.admin.ledger import ShowsLedger
@@ -32,6 +33,7 @@ from scheduling.judging import RUNNING
 from scheduling.kinds import BulkVerb, ScheduleKind, ScheduleStatus
 from scheduling.models import Job, Schedule, Task
 from scheduling.services.definitions import archive_schedule, create_schedule, update_schedule
+from scheduling.services.restoring import restore_schedule
 
 
 def _set_status(
@@ -57,9 +59,17 @@ def _disable(schedule_admin: "ScheduleAdmin", request: HttpRequest, schedule: Sc
 
 @admin.register(Schedule)
 class ScheduleAdmin(
-    BackfillsSchedules, ShowsForecast, ShowsFreezes, ShowsLedger, PreviewsSchedules, BulkActions, ServiceAdmin
+    BackfillsSchedules,
+    ShowsChanges,
+    ShowsForecast,
+    ShowsFreezes,
+    ShowsLedger,
+    PreviewsSchedules,
+    BulkActions,
+    ServiceAdmin,
 ):
     namespace_path = "job__namespace"
+    change_permission = "scheduling.change_schedule"
     form = ScheduleForm
     change_form_outer_before_template = "admin/scheduling/schedule/summary.html"
     change_form_outer_after_template = "admin/scheduling/schedule/upcoming.html"
@@ -170,6 +180,10 @@ class ScheduleAdmin(
             raise InvalidField({"job": _("Your role in this namespace does not allow it.")})
         permitted = permit(request, "scheduling.add_schedule")
         return create_schedule(job=job, now=database_now(), by=actor_of(request), permit=permitted, **fields)
+
+    def restore_by_service(self, object_id: int, **how: Any) -> Schedule:
+        """Make a schedule again what it was."""
+        return restore_schedule(schedule_id=object_id, **how)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Show those who may only look what holds, not what a form could ask."""

@@ -29,11 +29,11 @@ from scheduling.task_config import TaskConfig, TaskConfigError, clean_task_confi
 
 # How a kind of command takes a script as an argument; the others take no script.
 _SCRIPT_FLAGS: Final = {"bash": "-c", "sh": "-c", "python": "-c", "node": "-e"}
-_JOB_FIELDS: Final = frozenset(
+JOB_FIELDS: Final = frozenset(
     "namespace name description command environment config parameters_schema enabled tags".split()
 )
 SUPPORTED_KINDS: Final = (ScheduleKind.CRON, ScheduleKind.INTERVAL, ScheduleKind.ONCE)
-_AUDITED_OF_SCHEDULE: Final = (
+AUDITED_OF_SCHEDULE: Final = (
     "name",
     "description",
     "kind",
@@ -65,7 +65,7 @@ def create_job(*, by: Actor = SYSTEM, **fields: Any) -> Job:
     job = Job(created_by=by.name)
     with transaction.atomic():
         job = _save_job(job, fields, by=by)
-        after = audit.snapshot(job, _JOB_FIELDS)
+        after = audit.snapshot(job, JOB_FIELDS)
         audit.record(by=by, action="job.create", subject=job, namespace=job.namespace, after=after)
         return job
 
@@ -79,9 +79,9 @@ def update_job(
     that no agent has yet. Locks the job. Raises what `create_job` and `permit` do, and Job.DoesNotExist.
     """
     with transaction.atomic():
-        job = _locked_job(pk=job_id)
+        job = lock_job(pk=job_id)
         permit(job.namespace)
-        before = audit.snapshot(job, _JOB_FIELDS)
+        before = audit.snapshot(job, JOB_FIELDS)
         if isinstance(fields.get("config"), Mapping):
             fields["config"] = {**job.config, **fields["config"]}
         job = _save_job(job, fields, by=by)
@@ -91,7 +91,7 @@ def update_job(
             RetentionRule.objects.filter(job=job).update(namespace=job.namespace)
         if before["enabled"] and not job.enabled:
             lifecycle.skip_disabled_tasks(job_id=job.pk, now=now)
-        after = audit.snapshot(job, _JOB_FIELDS)
+        after = audit.snapshot(job, JOB_FIELDS)
         # Of a job that moves, both namespaces are told.
         for namespace in {before["namespace"], job.namespace}:
             audit.record(
@@ -106,7 +106,7 @@ def archive_job(*, job_id: int, now: datetime, by: Actor = SYSTEM, permit: Permi
     Locks the job. Raises what `permit` does, and Job.DoesNotExist.
     """
     with transaction.atomic():
-        job = _locked_job(pk=job_id)
+        job = lock_job(pk=job_id)
         permit(job.namespace)
         Job.objects.filter(pk=job.pk).update(archived_at=now, enabled=False, updated_at=now)
         Schedule.objects.filter(job=job, archived_at__isnull=True).update(
@@ -114,7 +114,7 @@ def archive_job(*, job_id: int, now: datetime, by: Actor = SYSTEM, permit: Permi
         )
         _cancel_backfills(Backfill.objects.filter(schedule__job=job), now=now)
         lifecycle.skip_disabled_tasks(job_id=job.pk, now=now, include_manual=True)
-        before = audit.snapshot(job, _JOB_FIELDS)
+        before = audit.snapshot(job, JOB_FIELDS)
         audit.record(by=by, action="job.delete", subject=job, namespace=job.namespace, before=before)
 
 
@@ -126,7 +126,7 @@ def create_schedule(
     Locks the job. Raises InvalidField, what `permit` does, and Job.DoesNotExist.
     """
     with transaction.atomic():
-        schedule = Schedule(job=_locked_job(pk=job.pk))
+        schedule = Schedule(job=lock_job(pk=job.pk))
         permit(schedule.job.namespace)
         schedule = _save_schedule(schedule, fields, now=now)
         _record_schedule(schedule, "schedule.create", by=by, after=_described(schedule))
@@ -242,7 +242,7 @@ def _cancel_backfills(backfills: QuerySet[Backfill], *, now: datetime) -> None:
     )
 
 
-def _locked_job(**which: Any) -> Job:
+def lock_job(**which: Any) -> Job:
     """Return a job that stays as it is until the end of the transaction.
 
     Without its key being locked, planning goes on with tasks that refer to it: it holds their schedule, for
@@ -258,14 +258,14 @@ def lock_schedule(schedule_id: int, permit: Permit) -> Schedule:
     Raises Schedule.DoesNotExist, and what `permit` raises of the job's namespace.
     """
     found = Schedule.objects.present().get(pk=schedule_id)
-    permit(_locked_job(pk=found.job_id).namespace)
+    permit(lock_job(pk=found.job_id).namespace)
     schedules = Schedule.objects.present().select_related("job").select_for_update(of=("self",))
     schedule: Schedule = schedules.get(pk=schedule_id)
     return schedule
 
 
 def _described(schedule: Schedule) -> dict[str, Any]:
-    return {"job_id": schedule.job_id, **audit.snapshot(schedule, _AUDITED_OF_SCHEDULE)}
+    return {"job_id": schedule.job_id, **audit.snapshot(schedule, AUDITED_OF_SCHEDULE)}
 
 
 def _record_schedule(schedule: Schedule, action: str, *, by: Actor, **fields: Any) -> None:
@@ -277,8 +277,8 @@ def _config_errors(error: TaskConfigError) -> dict[str, str]:
 
 
 def _save_job(job: Job, fields: Mapping[str, Any], *, by: Actor) -> Job:
-    errors: dict[str, str] = dict.fromkeys(fields.keys() - _JOB_FIELDS, "unknown field")
-    for name in fields.keys() & _JOB_FIELDS:
+    errors: dict[str, str] = dict.fromkeys(fields.keys() - JOB_FIELDS, "unknown field")
+    for name in fields.keys() & JOB_FIELDS:
         setattr(job, name, fields[name])
     errors |= job_problems(job)
     if errors:

@@ -16,6 +16,8 @@ from scheduling.kinds import BulkVerb
 from scheduling.models import Alert, Backfill, BulkAction, Calendar, Freeze, RetentionRule, Task
 from scheduling.services import backfills, bulk
 from scheduling.services.calendars import create_calendar, freeze
+from scheduling.services.definitions import update_job, update_schedule
+from scheduling.services.restoring import changes_of, newest_id
 from scheduling.services.retention_rules import create_rule
 from tests import factories
 from tests.admin_client import form_values
@@ -125,6 +127,24 @@ def backfill(before: str) -> Backfill:
     span = {"range_from": timezone.now() - timedelta(hours=1), "range_to": timezone.now()}
     made = backfills.create_backfill(schedule_id=factories.schedule().pk, now=timezone.now(), **span)
     return backfills.pause_backfill(backfill_id=made.pk, now=timezone.now()) if before == "resume" else made
+
+
+def restores(obj: Any, update: Callable[..., Any], **how: Any) -> Callable[[Any], Any]:
+    first = changes_of(obj).get()
+    update(now=timezone.now(), **how)
+    model = f"scheduling.{obj._meta.model_name}"
+    url = f"{url_of(model, 'restore', obj.pk)}?change={first.pk}"
+    return posts(url, seen_id=newest_id(obj))
+
+
+def restores_job() -> Callable[[Any], Any]:
+    job = factories.job()
+    return restores(job, update_job, job_id=job.pk, description="new")
+
+
+def restores_schedule() -> Callable[[Any], Any]:
+    schedule = factories.schedule()
+    return restores(schedule, update_schedule, schedule_id=schedule.pk, name="new")
 
 
 def press(model: str, name: str, obj: Any) -> Callable[[Any], Any]:
@@ -249,6 +269,8 @@ DOORS: dict[str, tuple[Callable[[], Callable[[Any], Any]], str]] = {
         lambda: posts(url_of("scheduling.job", "run", factories.job().pk), parameters="", priority="0"),
         "task.create",
     ),
+    "scheduling.job view scheduling_job_restore": (restores_job, "job.update"),
+    "scheduling.schedule view scheduling_schedule_restore": (restores_schedule, "schedule.update"),
     "scheduling.schedule add": (
         lambda: saves(
             url_of("scheduling.schedule", "add"), job=factories.job().pk, kind="interval", interval_secs="60"
