@@ -78,7 +78,9 @@ class ShowsForecast(_Base):
         seen = authority_of_user(request.user).namespaces(_PERMISSION)
         wanted = frozenset({namespace}) if namespace else seen
         found = recent_forecast(now=database_now(), hours=hours, namespaces=wanted)
-        context = described(found, links=_job_links(request, found)) | _addresses(request)
+        context = described(
+            found, links=_job_links(request, found), timeline_url=_timeline_url(request, namespace)
+        ) | _addresses(request)
         return TemplateResponse(request, "admin/scheduling/forecast/picture.html", context)
 
 
@@ -103,6 +105,14 @@ def _job_links(request: HttpRequest, found: Forecast) -> dict[int, Any]:
         job_id: job_link(job, is_seen=may_in(request, "scheduling.view_job", job.namespace))
         for job_id, job in names_of(found.jobs).items()
     }
+
+
+def _timeline_url(request: HttpRequest, namespace: str) -> str:
+    """Return the address of the timeline over jobs, empty where the user may not see it."""
+    if not may(request, "scheduling.view_taskinstance"):
+        return ""
+    url = reverse("admin:scheduling_taskinstance_timeline")
+    return f"{url}?{urlencode({'by': 'job', 'namespace': namespace})}"
 
 
 def _addresses(request: HttpRequest) -> dict[str, str]:

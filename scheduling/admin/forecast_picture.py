@@ -23,8 +23,11 @@ _HOUR: Final = 3600
 _WEEK: Final = 7 * 24 * _HOUR
 
 
-def described(found: Forecast, *, links: Mapping[int, Any]) -> dict[str, Any]:
-    """Return the picture's context; `links` lead to the jobs, one that is gone is left out."""
+def described(found: Forecast, *, links: Mapping[int, Any], timeline_url: str = "") -> dict[str, Any]:
+    """Return the picture's context; `links` lead to the jobs, one that is gone is left out.
+
+    Hours lead to the timeline, where it has an address.
+    """
     load, frame = found.load, found.frame
     waits = [each.waiting_secs for each in found.occupancy]
     longest = max(waits, default=0.0)
@@ -42,7 +45,8 @@ def described(found: Forecast, *, links: Mapping[int, Any]) -> dict[str, Any]:
         "end": f"{frame.end:%Y-%m-%d %H:%M}",
         "heat": _heat(found, links),
         "chart": _chart(found),
-        "week": _week(found) if frame.bucket_secs == _HOUR and frame.secs >= _WEEK else None,
+        "week": _week(found, timeline_url) if frame.bucket_secs == _HOUR and frame.secs >= _WEEK else None,
+        "week_legend": _legend(Scale(max(load.runs, default=0))),
         "buckets": [_bucket(found, number) for number in range(frame.buckets)],
     }
 
@@ -197,7 +201,7 @@ def _occupancy_words(found: Forecast, number: int) -> str:
     return f"{text}; {wait}"
 
 
-def _week(found: Forecast) -> list[dict[str, Any]]:
+def _week(found: Forecast, timeline_url: str) -> list[dict[str, Any]]:
     """Return a row for each day with a cell for each hour; hours that are not looked at have none."""
     scale = Scale(max(found.load.runs, default=0))
     named = [(_begin(found, number), runs) for number, runs in enumerate(found.load.runs)]
@@ -205,9 +209,16 @@ def _week(found: Forecast) -> list[dict[str, Any]]:
     for day, group in groupby(named, key=lambda pair: pair[0].date()):
         hours: list[dict[str, Any] | None] = [None] * 24
         for begin, runs in group:
-            (hours[begin.hour],) = _cells([runs], scale, [begin])
+            (cell,) = _cells([runs], scale, [begin])
+            hours[begin.hour] = cell | {"url": _span_url(timeline_url, begin) if runs else ""}
         rows.append({"label": f"{day:%m-%d}", "weekday": words.weekday(day), "hours": hours})
     return rows
+
+
+def _span_url(timeline_url: str, begin: datetime) -> str:
+    """Return where the timeline shows an hour and a minute: what is planned for its end is part of it."""
+    at = round(begin.timestamp())
+    return f"{timeline_url}&begin={at}000&end={at + _HOUR + 60}000" if timeline_url else ""
 
 
 def _bucket(found: Forecast, number: int) -> dict[str, Any]:

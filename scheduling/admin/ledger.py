@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import sync_to_async
@@ -18,11 +19,19 @@ from django.utils.translation import gettext_lazy
 
 from scheduling.admin import words
 from scheduling.admin.backfill_form import backfill_url
+from scheduling.admin.ledger_heat import heat_of, span_of
 from scheduling.admin.permissions import may
 from scheduling.admin.reasons import reason_words
 from scheduling.clock import database_now
 from scheduling.models import Schedule
-from scheduling.services.ledger import MAX_ENTRIES, MAX_PLANNED, PLANNED, count_by_span, ledger_of
+from scheduling.services.ledger import (
+    MAX_ENTRIES,
+    MAX_PLANNED,
+    PLANNED,
+    count_by_span,
+    ledger_of,
+    trouble_by_span,
+)
 from scheduling.states import Outcome, TaskStatus
 
 if TYPE_CHECKING:
@@ -102,6 +111,7 @@ class ShowsLedger(_Base):
             "quick": [(label, _link(url, now - length, now + length / 7)) for length, label in _QUICK],
             "totals": _totals(found.totals),
             "bars": _bars(schedule, begin=begin, end=end, url=url),
+            "heat": _heat(schedule, begin=begin, end=end, url=url),
             "rows": [_row(entry, now=now, zone=schedule.timezone) for entry in found.entries],
             "shows_local": schedule.timezone != "UTC",
             "zone": schedule.timezone,
@@ -219,6 +229,11 @@ def _bars(schedule: Schedule, *, begin: datetime, end: datetime, url: str) -> li
         )
         start += step
     return bars
+
+
+def _heat(schedule: Schedule, *, begin: datetime, end: datetime, url: str) -> dict[str, Any] | None:
+    trouble = trouble_by_span(schedule, begin=begin, end=end, span=span_of(begin, end))
+    return heat_of(trouble, begin=begin, end=end, link=partial(_link, url))
 
 
 def _row(entry: Mapping[str, Any], *, now: datetime, zone: str) -> dict[str, Any]:

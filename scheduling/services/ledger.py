@@ -8,15 +8,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from django.db.models import F, Min, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import F, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Trunc
 
 from scheduling.judging import PlannedInstant
 from scheduling.kinds import ScheduleStatus
 from scheduling.models import Schedule, Task, TaskInstance
 from scheduling.services.previewing import coming_runs, frozen_span
+from scheduling.states import Outcome, TaskStatus
 
 MAX_ENTRIES: Final = 1000
 # Instants that are still to come are counted so far.
@@ -94,6 +95,40 @@ def count_by_span(
         start = start.replace(hour=0) if span == "day" else start
         counts[start][PLANNED] = counts[start].get(PLANNED, 0) + 1
     return counts
+
+
+class Trouble(NamedTuple):
+    """How many instants were to run, and what of them went wrong; a late run that failed is a failed one."""
+
+    due: int
+    missed: int
+    failed: int
+    late: int
+
+    @property
+    def sum(self) -> int:
+        """All that went wrong."""
+        return self.missed + self.failed + self.late
+
+
+def trouble_by_span(
+    schedule: Schedule, *, begin: datetime, end: datetime, span: str
+) -> Mapping[datetime, Trouble]:
+    """Return what went wrong in [begin, end] by `day` or `hour` of UTC, for those with something to run."""
+    due = _happened(schedule, begin, end).filter(outcome__in=(Outcome.FIRED, Outcome.LATE, Outcome.MISSED))
+    failed = Q(status=TaskStatus.FAILED)
+    rows = (
+        due.annotate(span=Trunc("scheduled_at", span, tzinfo=UTC))
+        .order_by()
+        .values_list("span")
+        .annotate(
+            Sum("instants"),
+            missed=Sum("instants", filter=Q(outcome=Outcome.MISSED), default=0),
+            failed=Sum("instants", filter=failed & ~Q(outcome=Outcome.MISSED), default=0),
+            late=Sum("instants", filter=Q(outcome=Outcome.LATE) & ~failed, default=0),
+        )
+    )
+    return {start: Trouble(*numbers) for start, *numbers in rows}
 
 
 def _happened(schedule: Schedule, begin: datetime, end: datetime) -> QuerySet[Task]:

@@ -112,6 +112,19 @@ def test_a_week_is_shown_by_day_and_hour_as_well(browser):
     assert browser.get(PICTURE, {"hours": 48}).context["week"] is None
 
 
+def test_an_hour_of_the_week_leads_to_the_timeline_of_those_who_may_see_it(browser):
+    factories.agent()
+    hourly("ours", cron="0 15 * * *")
+    timeline = reverse("admin:scheduling_taskinstance_timeline")
+    begin = round((NOW + timedelta(hours=2)).timestamp()) * 1000
+    link = f"{timeline}?by=job&amp;namespace=ours&amp;begin={begin}&amp;end={begin + 3_660_000}"
+    asked = {"hours": 168, "namespace": "ours"}
+    content = browser.get(PICTURE, asked).content.decode()
+    assert link in content
+    assert content.count(f"{timeline}?") == 7
+    assert timeline not in client_of("scheduling.view_schedule").get(PICTURE, asked).content.decode()
+
+
 def test_totals_say_what_is_skipped_and_why_and_lead_on(browser):
     factories.agent(commands=["bash"])
     shut = [{"from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"}]

@@ -127,9 +127,9 @@ def test_a_long_file_is_written_page_by_page(browser, schedule, monkeypatch):
 
 def test_it_takes_as_many_queries_for_much_as_for_little(browser, schedule, django_assert_num_queries):
     browser.get(url(schedule))
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         browser.get(url(schedule), span(-1, 1))
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         browser.get(url(schedule), span(-1, 24 * 20))
 
 
