@@ -12,7 +12,7 @@ from agents.tokens import issue_token
 from scheduling.models import TaskInstance
 from tests import factories
 from tests.agents.test_versions import at, structures
-from tests.e2e.oracle import stored_output
+from tests.e2e import oracle
 from tests.processes import Program, free_port, manage_program, wait_for_http
 from tests.recordings import session
 from tests.recordings.old_agent import OldAgent
@@ -81,7 +81,7 @@ def check_stored(attempt, told, stored):
     assert (stored.exit_code, stored.signal) == (last.get("exit_code"), last.get("signal"))
     assert stored.result == last.get("result")
     for number, stream in ((1, "stdout"), (2, "stderr")):
-        assert stored_output(stored, number) == told.output[attempt, stream]
+        assert oracle.stored_output(stored, number) == told.output[attempt, stream]
 
 
 # --- the server of then, the agent of today -------------------------------------------------------------
@@ -119,6 +119,7 @@ def test_an_agent_of_today_does_what_a_server_of_a_release_says(version, change,
             server.play(agent, gate=(tmp_path / "gate").touch)
         finally:
             agent.stop()
+            oracle.kill(oracle.processes_of(tmp_path / "agent"))
     recorded, told = Told.by(lines), server.told
     assert (told.accepted, told.declined, told.answers) == (
         recorded.accepted,
