@@ -30,3 +30,7 @@ class TooManyRequests(AccessError):
     def __init__(self, retry_after_secs: float) -> None:
         super().__init__()
         self.retry_after_secs = retry_after_secs
+
+
+class InvalidFilter(AccessError):
+    """There is nothing to keep."""

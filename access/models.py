@@ -135,3 +135,35 @@ class Throttle(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class SavedFilter(models.Model):
+    """What somebody narrowed a list to and keeps under a name; for all who see the list, if shared.
+
+    It holds the address's query alone: what the list then shows, everybody's roles decide.
+    """
+
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="saved_filters", db_index=False, verbose_name=_("user")
+    )
+    # The model whose list it is, as app.model.
+    of_list = models.CharField(max_length=100)
+    name = models.CharField(_("name"), max_length=60)
+    query = models.CharField(max_length=2000)
+    is_shared = models.BooleanField(_("for everybody"), default=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("saved filter")
+        verbose_name_plural = _("saved filters")
+        constraints = [
+            models.UniqueConstraint(fields=["user", "of_list", "name"], name="savedfilter_name_unique"),
+            models.CheckConstraint(condition=~Q(name=""), name="savedfilter_name_not_empty"),
+            models.CheckConstraint(condition=~Q(query=""), name="savedfilter_query_not_empty"),
+        ]
+        indexes = [
+            models.Index(fields=["of_list"], condition=Q(is_shared=True), name="savedfilter_shared"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.of_list}: {self.name}"

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, connection, models, transaction
 
 from access import audit, tokens
-from access.models import ApiToken, AuditEntry, Grant
+from access.models import ApiToken, AuditEntry, Grant, SavedFilter
 from agents.enrollment import create_enrollment_token
 from agents.models import Agent, AgentToken, EnrollmentToken
 from agents.tokens import issue_token
@@ -75,6 +75,11 @@ def rule(**fields):
 def backfill(**fields):
     values = {"range_from": NOW, "range_to": NOW, "planned_until": NOW, "total": 1, **fields}
     return Backfill.objects.create(schedule=factories.schedule(), **values)
+
+
+def saved_filter(**fields):
+    values = {"of_list": "scheduling.task", "name": "night", "query": "q=x", **fields}
+    return SavedFilter.objects.create(user=people.person(), **values)
 
 
 def bulk_action(**fields):
@@ -162,6 +167,9 @@ VIOLATIONS = {
     "retentionrule_says_something": lambda: rule(keep_days=None),
     "retentionrule_for_all_names_no_job": lambda: rule(namespace="*", job=factories.job()),
     "scheduling_retentionrule.job_id": lambda: [rule(job=job) for job in [factories.job()] for _ in range(2)],
+    "savedfilter_name_unique": lambda: copy_of(saved_filter()),
+    "savedfilter_name_not_empty": lambda: saved_filter(name=""),
+    "savedfilter_query_not_empty": lambda: saved_filter(query=""),
     "bulkaction_verb_known": lambda: bulk_action(verb="job.eat"),
     "bulkaction_status_known": lambda: bulk_action(status="asleep", completed_at=NOW),
     "bulkaction_total_positive": lambda: bulk_action(total=0),

@@ -33,6 +33,7 @@ from django.views.decorators.http import require_POST
 from access.errors import AccessError, NameTaken
 from agents.errors import AgentError
 from scheduling.admin.permissions import PermittedAdmin, may
+from scheduling.admin.saved_filters import filters_above
 from scheduling.admin.words import MISSING
 from scheduling.errors import AlreadyExists, InvalidField, SchedulingError
 
@@ -109,7 +110,7 @@ class Admin(PermittedAdmin):
     list_per_page = 50
     empty_value_display = MISSING
     list_filter_submit = True
-    list_before_template = "admin/hetuflow/list_limit.html"
+    list_before_template = "admin/hetuflow/list_head.html"
     object_history_template = "admin/hetuflow/history.html"
     compressed_fields = True
     warn_unsaved_form = True
@@ -128,6 +129,12 @@ class Admin(PermittedAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[_ChangeList]:
         return BoundedChangeList
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        saved = filters_above(request, self.opts.label_lower)
+        return super().changelist_view(request, {"saved_filters": saved, **(extra_context or {})})
 
     def change_url(self, obj: Model) -> str:
         """Return the address of the object's page."""
