@@ -77,7 +77,9 @@ def _disable(agent_admin: Any, request: HttpRequest, agent: Agent) -> str:
 
 def _drain(agent_admin: Any, request: HttpRequest, agent: Agent) -> str:
     queue_command(agent_id=agent.pk, command="drain", now=database_now(), by=actor_of(request))
-    return _("The agent is asked to drain: it takes no new work and finishes what it has.")
+    return _(
+        "The agent is asked to drain: it takes no new work, finishes what it has, and then its daemon ends."
+    )
 
 
 def _resume(agent_admin: Any, request: HttpRequest, agent: Agent) -> str:
@@ -107,7 +109,9 @@ class AgentAdmin(ShowsAgents):
             icon="hourglass_bottom",
             press=_drain,
             permission="agents.operate_agent",
-            confirm=gettext_lazy("Drain this agent? It takes no new work and finishes what it has."),
+            confirm=gettext_lazy(
+                "Drain this agent? It takes no new work, finishes what it has, and then its daemon ends."
+            ),
             is_shown=lambda agent: (
                 agent.status in CONNECTED_STATUSES and agent.status != AgentStatus.DRAINING
             ),
