@@ -52,11 +52,13 @@ UNFOLD: dict[str, Any] = {
     "DASHBOARD_CALLBACK": "scheduling.admin.dashboard.dashboard",
     "STYLES": [
         lambda request: static("hetuflow/admin.css"),
+        lambda request: static("hetuflow/find.css"),
         lambda request: static("hetuflow/reach.css"),
     ],
     "SCRIPTS": [
         lambda request: static("hetuflow/alpine.js"),
         lambda request: static("hetuflow/admin.js"),
+        lambda request: static("hetuflow/find.js"),
         lambda request: static("hetuflow/reach.js"),
         lambda request: static("hetuflow/renew.js"),
     ],

@@ -13,6 +13,7 @@ from rest.openapi.views import SchemaView
 from rest.root import RootView
 from rest.routing import resource_paths
 from scheduling.admin.dashboard import overview_view
+from scheduling.admin.finding import find_view
 from scheduling.admin.saved_filters import saved_filters_view
 
 handler400 = "hetuflow.refusals.bad_request"
@@ -22,6 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("favicon.ico", RedirectView.as_view(url=static("hetuflow/icon.svg"))),
     path("admin/overview/", admin.site.admin_view(overview_view), name="overview"),
     path("admin/saved-filters/", admin.site.admin_view(saved_filters_view), name="saved_filters"),
+    path("admin/find/", admin.site.admin_view(find_view), name="find"),
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     path("metrics", PrometheusView.as_view(), name="prometheus"),
