@@ -279,7 +279,8 @@ def _agent_checks(cmd: str, labels: Mapping[str, str]) -> list[Check]:
 
 
 def _narrowed(name: str, message: str, left: Collection[Any], among: Collection[Any], **values: Any) -> Check:
-    lost = [agent for agent in among if agent not in left]
+    kept = {agent.pk for agent in left}
+    lost = [agent for agent in among if agent.pk not in kept]
     blockers = tuple(Blocker("agent", str(agent.pk), agent.name) for agent in lost[:NAMED])
     counts = {"left": len(left), "among": len(among)}
     return _check(name, bool(left), message, () if left else blockers, **counts, **values)

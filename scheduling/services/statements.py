@@ -189,16 +189,26 @@ FROM unnest(%(ids)s::uuid[], %(successes)s::int[], %(failures)s::int[], %(traili
 WHERE a.id = c.id AND a.id IN (SELECT id FROM locked)
 """
 
+# From the attempts that run to their jobs and on to the queues of these, whatever else waits: how many tasks
+# wait at all, PostgreSQL cannot know, being few among millions that have ended.
+_FULL_JOBS: Final = f"""
+full_jobs AS MATERIALIZED (
+    SELECT j.id, j.archived_at, j.config->>'concurrency_policy' AS policy FROM (
+        SELECT job_id, count(*) AS number FROM scheduling_taskinstance WHERE status IN {_LIVE} GROUP BY job_id
+    ) live JOIN scheduling_job j ON j.id = live.job_id
+    WHERE live.number >= j.max_concurrency
+)"""
+
 SKIP_OVERLAPPING: Final = f"""
-WITH full_jobs AS (
-    SELECT j.id FROM scheduling_job j
-    WHERE j.config->>'concurrency_policy' = 'forbid' AND j.archived_at IS NULL
-      AND (SELECT count(*) FROM scheduling_taskinstance i WHERE i.job_id = j.id AND i.status IN {_LIVE})
-          >= j.max_concurrency
-), due AS (
-    SELECT t.id FROM scheduling_task t JOIN full_jobs ON full_jobs.id = t.job_id
-    WHERE t.status = 'pending' AND t.schedule_id IS NOT NULL AND t.attempt_count = 0 AND t.due_at <= %(now)s
-    FOR UPDATE OF t SKIP LOCKED
+WITH {_FULL_JOBS}, due AS (
+    SELECT waiting.id FROM full_jobs JOIN scheduling_route r ON r.job_id = full_jobs.id
+    CROSS JOIN LATERAL (
+        SELECT t.id FROM scheduling_task t
+        WHERE t.route_id = r.id AND t.status = 'pending' AND t.due_at <= %(now)s
+          AND t.schedule_id IS NOT NULL AND t.attempt_count = 0
+        ORDER BY t.priority, t.due_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+    ) waiting
+    WHERE full_jobs.policy = 'forbid' AND full_jobs.archived_at IS NULL
 )
 UPDATE scheduling_task t
 SET status = 'cancelled', outcome = 'skipped_overlap', completed_at = %(now)s, updated_at = %(now)s,
@@ -207,12 +217,14 @@ FROM due WHERE t.id = due.id
 """
 
 REPLACE_OVERLAPPED: Final = f"""
-WITH due_jobs AS (
-    SELECT DISTINCT t.job_id AS id FROM scheduling_task t JOIN scheduling_job j ON j.id = t.job_id
-    WHERE t.status = 'pending' AND t.due_at <= %(now)s AND j.config->>'concurrency_policy' = 'replace'
-      AND t.backfill_id IS NULL
-      AND (SELECT count(*) FROM scheduling_taskinstance i WHERE i.job_id = j.id AND i.status IN {_LIVE})
-          >= j.max_concurrency
+WITH {_FULL_JOBS}, due_jobs AS (
+    SELECT DISTINCT full_jobs.id FROM full_jobs JOIN scheduling_route r ON r.job_id = full_jobs.id
+    CROSS JOIN LATERAL (
+        SELECT FROM scheduling_task t
+        WHERE t.route_id = r.id AND t.status = 'pending' AND t.due_at <= %(now)s AND t.backfill_id IS NULL
+        ORDER BY t.priority, t.due_at LIMIT 1
+    ) waiting
+    WHERE full_jobs.policy = 'replace'
 ), oldest AS (
     SELECT DISTINCT ON (i.job_id) i.id, i.task_id FROM scheduling_taskinstance i
     JOIN due_jobs ON due_jobs.id = i.job_id

@@ -119,3 +119,11 @@ def test_explaining_takes_as_many_statements_for_many_agents_as_for_one(django_a
         factories.agent()
     with django_assert_num_queries(1):
         explain_task(task=task, now=NOW)
+
+
+def test_explaining_compares_no_agent_with_another(monkeypatch):
+    for _ in range(3):
+        factories.agent()
+    task = Task.objects.select_related("job", "route", "schedule").get(pk=factories.task().pk)
+    monkeypatch.setattr(Agent, "__eq__", lambda one, other: pytest.fail(f"{one} was compared with {other}"))
+    assert explain_task(task=task, now=NOW).runs
