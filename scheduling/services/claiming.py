@@ -20,29 +20,22 @@ from scheduling.services.lifecycle import Assignment, StartedAttempt
 
 MAX_CLAIM: Final = 500
 
-# The distinct (route, priority) pairs among waiting tasks, found by skipping along the index
-# (https://wiki.postgresql.org/wiki/Loose_indexscan).
+# The distinct (route, priority) pairs among waiting tasks, each with what is due first, found by skipping
+# along the index (https://wiki.postgresql.org/wiki/Loose_indexscan).
 WAITING_QUEUES: Final = """
 WITH RECURSIVE queue AS (
-    (SELECT route_id, priority FROM scheduling_task WHERE status IN ('pending', 'waiting_retry')
-     ORDER BY route_id, priority LIMIT 1)
+    (SELECT route_id, priority, due_at FROM scheduling_task WHERE status IN ('pending', 'waiting_retry')
+     ORDER BY route_id, priority, due_at LIMIT 1)
     UNION ALL
-    SELECT next.route_id, next.priority FROM queue, LATERAL (
-        SELECT t.route_id, t.priority FROM scheduling_task t
+    SELECT next.route_id, next.priority, next.due_at FROM queue, LATERAL (
+        SELECT t.route_id, t.priority, t.due_at FROM scheduling_task t
         WHERE t.status IN ('pending', 'waiting_retry')
           AND (t.route_id, t.priority) > (queue.route_id, queue.priority)
-        ORDER BY t.route_id, t.priority LIMIT 1) next
+        ORDER BY t.route_id, t.priority, t.due_at LIMIT 1) next
 )
 """
 _QUEUES: Final = f"{WAITING_QUEUES} SELECT queue.route_id, queue.priority FROM queue"  # noqa: S608 (constants)
-# Only those with something due.
-_DUE_QUEUES: Final = f"""
-{_QUEUES}
-WHERE EXISTS (
-    SELECT 1 FROM scheduling_task t
-    WHERE t.status IN ('pending', 'waiting_retry') AND t.route_id = queue.route_id
-      AND t.priority = queue.priority AND t.due_at <= %(until)s)
-"""  # noqa: S608 (constants)
+_DUE_QUEUES: Final = f"{_QUEUES} WHERE queue.due_at <= %(until)s"
 
 # Which of the offering agents serve which of these routes. A limited job's route is locked, so that two
 # servers never count the same free places; one that is locked already is left for the next claim.
