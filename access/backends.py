@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import User
 
 from access.authority import Authority
 from access.callers import authority_of
@@ -14,6 +15,14 @@ class RoleBackend(ModelBackend):
 
     An object with a `namespace` is asked for that one. Permissions that are not ours are Django's business.
     """
+
+    def get_user(self, user_id: Any) -> User | None:
+        """Return the user of a session, with what each page needs to know of one."""
+        try:
+            user = User.objects.select_related("preference").get(pk=user_id)
+        except User.DoesNotExist:
+            return None
+        return user if self.user_can_authenticate(user) else None
 
     def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
         if perm not in ALL_PERMISSIONS:

@@ -1,4 +1,4 @@
-"""Roles of groups, people's API tokens, the audit trail, and what throttles remember."""
+"""Roles of groups, people's API tokens and preferences, the audit trail, and what throttles remember."""
 
 from django.contrib.auth.models import Group, User
 from django.contrib.postgres.fields import ArrayField
@@ -121,6 +121,22 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor or self.actor_kind} {self.action} {self.subject}"
+
+
+class Preference(models.Model):
+    """How a person wants to be spoken to, on every machine; empty is what the browser there asks for."""
+
+    user = models.OneToOneField(
+        User, on_delete=models.CASCADE, primary_key=True, related_name="preference", verbose_name=_("user")
+    )
+    language = models.CharField(_("language"), max_length=16, blank=True, default="")
+    time_zone = models.CharField(_("time zone"), max_length=64, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("preference")
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.language} {self.time_zone}"
 
 
 class Throttle(models.Model):

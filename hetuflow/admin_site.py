@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any, cast
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, URLResolver, path
 from unfold.forms import AuthenticationForm
 from unfold.sites import UnfoldAdminSite
 
 from access import audit
 from access.callers import actor_of
 from access.sign_ins import record_refused_login
+from hetuflow.preferences_page import preferences
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, User
@@ -30,6 +32,10 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]
 
 class AdminSite(UnfoldAdminSite):  # type: ignore[misc]
     login_form = LoginForm
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        own = [path("preferences/", self.admin_view(preferences), name="preferences")]
+        return [*own, *super().get_urls()]
 
     def password_change(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

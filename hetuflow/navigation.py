@@ -47,7 +47,6 @@ UNFOLD: dict[str, Any] = {
     ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "SHOW_LANGUAGES": True,
     "SHOW_BACK_BUTTON": False,
     "DASHBOARD_CALLBACK": "scheduling.admin.dashboard.dashboard",
     "STYLES": [
@@ -60,6 +59,7 @@ UNFOLD: dict[str, Any] = {
         lambda request: static("hetuflow/admin.js"),
         lambda request: static("hetuflow/find.js"),
         lambda request: static("hetuflow/reach.js"),
+        lambda request: static("hetuflow/zone.js"),
         lambda request: static("hetuflow/renew.js"),
     ],
     "COLORS": {

@@ -25,7 +25,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/saved-filters/", admin.site.admin_view(saved_filters_view), name="saved_filters"),
     path("admin/find/", admin.site.admin_view(find_view), name="find"),
     path("admin/", admin.site.urls),
-    path("i18n/", include("django.conf.urls.i18n")),
     path("metrics", PrometheusView.as_view(), name="prometheus"),
     path("api/schema", SchemaView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema", metadata_class=None), name="docs"),

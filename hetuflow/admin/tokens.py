@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -39,7 +40,7 @@ class TokenForm(ServiceForm):
             "namespace": gettext_lazy(
                 "The one namespace that the token is good for. Empty: all that its user may see."
             ),
-            "expires_at": gettext_lazy("UTC. Empty: it never expires."),
+            "expires_at": words.entered_in_zone(gettext_lazy("Empty: it never expires.")),
         }
 
     def clean_expires_at(self) -> datetime | None:
@@ -57,7 +58,7 @@ class ApiTokenAdmin(SuggestsNamespaces, ServiceAdmin):
     namespace_path = None
     namespace_permission = "scheduling.view_job"
     form = TokenForm
-    list_display = ("name", "user", "scope", "of_namespace", "created_at", "expires_at", "state")
+    list_display = ("name", "user", "scope", "of_namespace", "created", "expires", "state")
     list_display_links = None
     list_select_related = ("user",)
     search_fields = ("name", "user__username")
@@ -125,6 +126,14 @@ class ApiTokenAdmin(SuggestsNamespaces, ServiceAdmin):
             "token": request.issued_token,  # type: ignore[attr-defined]
         }
         return TemplateResponse(request, "admin/access/apitoken/token.html", context)
+
+    @admin.display(description=gettext_lazy("created"), ordering="created_at")
+    def created(self, token: ApiToken) -> SafeString | str:
+        return words.moment(token.created_at, now=timezone.now())
+
+    @admin.display(description=gettext_lazy("expires"), ordering="expires_at")
+    def expires(self, token: ApiToken) -> SafeString | str:
+        return words.moment(token.expires_at, now=timezone.now())
 
     @admin.display(description=gettext_lazy("namespace"), ordering="namespace")
     def of_namespace(self, token: ApiToken) -> str:

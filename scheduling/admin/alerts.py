@@ -190,4 +190,4 @@ def _ledger_url(alert: Alert) -> str:
 
 
 def _minute(instant: Any) -> str:
-    return f"{instant:%Y-%m-%dT%H:%M}"
+    return f"{instant:%Y-%m-%dT%H:%MZ}"

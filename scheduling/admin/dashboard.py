@@ -1,6 +1,6 @@
 """The first page: how the installation is doing, renewed every few seconds."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
@@ -43,7 +43,7 @@ def _overview(request: HttpRequest) -> dict[str, Any]:
     context: dict[str, Any] = {
         "overview_url": reverse("overview"),
         "rendered_at": timezone.now().isoformat(),
-        "as_of": _clock(timezone.now()),
+        "as_of": words.time_of_day(timezone.now()),
         "alert_count": open_alerts(request),
         "can_freeze": may(request, "scheduling.add_freeze"),
         "has_no_role": not any(authority_of_user(request.user).may(name) for name in ALL_PERMISSIONS),
@@ -80,7 +80,7 @@ def _tasks(found: overview.Figures, sight: overview.Sight) -> dict[str, Any]:
     waiting = sum(each.number for each in found.waiting)
     return {
         "shows_tasks": True,
-        "as_of": _clock(found.now),
+        "as_of": words.time_of_day(found.now),
         "running_count": _number(found.running, is_more=found.running >= overview.COUNT_LIMIT),
         "waiting_count": _number(waiting, is_more=any(each.is_more for each in found.waiting)),
         "waiting": waiting_rows(found, sight),
@@ -89,7 +89,7 @@ def _tasks(found: overview.Figures, sight: overview.Sight) -> dict[str, Any]:
         "off_time_count": _number(sum(outcomes[each] for each in overview.OFF_TIME)),
         "missed_count": _number(outcomes[Outcome.MISSED]),
         **_success(found.runs, found.before),
-        "counted_since": _clock(found.runs.since) if found.runs.is_part else "",
+        "counted_since": words.time_of_day(found.runs.since) if found.runs.is_part else "",
         "legend": legend(found.runs),
         **hour_rows(found),
         "delay": delay_picture(found),
@@ -168,15 +168,11 @@ def _next_runs(sight: overview.Sight) -> list[dict[str, Any]]:
             "job_link": job_link(schedule.job, is_seen=sight.shows(schedule.job)),
             "rule": words.rule(schedule),
             "at": words.moment(instant, now=now),
-            "clock": _clock(instant) if instant - now < overview.DAY else f"{instant:%m-%d %H:%M}",
+            "clock": words.told(instant, "%H:%M:%S" if instant - now < overview.DAY else "%m-%d %H:%M"),
             "instant": instant.isoformat(),
         }
         for instant, schedule in overview.upcoming(sight)
     ]
-
-
-def _clock(instant: datetime) -> str:
-    return f"{instant.astimezone(UTC):%H:%M:%S}"
 
 
 def _number(count: int, *, is_more: bool = False) -> str:

@@ -6,6 +6,7 @@ from itertools import groupby
 from math import ceil, expm1, log1p
 from typing import Any, Final
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from scheduling.admin import words
@@ -20,6 +21,7 @@ _HEIGHT: Final = 100
 # From this on a wait is worth a colour.
 _WAIT_SECS: Final = 1.0
 _HOUR: Final = 3600
+_MINUTE: Final = "%Y-%m-%d %H:%M"
 _WEEK: Final = 7 * 24 * _HOUR
 
 
@@ -41,8 +43,9 @@ def described(found: Forecast, *, links: Mapping[int, Any], timeline_url: str = 
         "homeless": found.homeless,
         "longest": words.duration(longest) if longest >= _WAIT_SECS else "",
         "longest_at": _clock(_begin(found, waits.index(longest))) if longest >= _WAIT_SECS else "",
-        "begin": f"{frame.begin:%Y-%m-%d %H:%M}",
-        "end": f"{frame.end:%Y-%m-%d %H:%M}",
+        "begin": words.told(frame.begin, _MINUTE),
+        "end": words.told(frame.end, _MINUTE),
+        "zone": words.zone(),
         "heat": _heat(found, links),
         "chart": _chart(found),
         "week": _week(found, timeline_url) if frame.bucket_secs == _HOUR and frame.secs >= _WEEK else None,
@@ -127,7 +130,8 @@ def _columns(found: Forecast, secs: int) -> list[tuple[datetime, list[int]]]:
 
 
 def _rounded(instant: datetime, secs: int) -> datetime:
-    return instant - timedelta(seconds=instant.timestamp() % secs)
+    """Return the round time of the reader's clocks before an instant."""
+    return instant - timedelta(seconds=(instant - instant.replace(hour=0, minute=0, second=0)).seconds % secs)
 
 
 def _summed(numbers: Sequence[int], columns: Sequence[tuple[datetime, list[int]]]) -> list[int]:
@@ -139,7 +143,7 @@ def _cells(counts: Sequence[int], scale: Scale, begins: Sequence[datetime]) -> l
         {
             "text": compact(count) if count else "",
             "level": scale.level(count),
-            "title": _("%(time)s UTC: %(n)s runs") % {"time": _clock(begin), "n": count},
+            "title": _("%(time)s: %(n)s runs") % {"time": _clock(begin), "n": count},
         }
         for begin, count in zip(begins, counts, strict=True)
     ]
@@ -190,7 +194,7 @@ def _chart(found: Forecast) -> dict[str, Any]:
 
 def _occupancy_words(found: Forecast, number: int) -> str:
     occupancy = found.occupancy[number]
-    text = _("%(time)s UTC: %(running)s of %(slots)s slots busy") % {
+    text = _("%(time)s: %(running)s of %(slots)s slots busy") % {
         "time": _clock(_begin(found, number)),
         "running": f"{occupancy.running:.1f}",
         "slots": found.slots,
@@ -225,7 +229,7 @@ def _bucket(found: Forecast, number: int) -> dict[str, Any]:
     load, occupancy = found.load, found.occupancy[number]
     waits = occupancy.waiting_secs >= _WAIT_SECS
     return {
-        "begin": f"{_begin(found, number):%Y-%m-%d %H:%M}",
+        "begin": words.told(_begin(found, number), _MINUTE),
         "runs": load.runs[number],
         "skipped_calendar": load.skipped_calendar[number],
         "skipped_overlap": load.skipped_overlap[number],
@@ -235,7 +239,8 @@ def _bucket(found: Forecast, number: int) -> dict[str, Any]:
 
 
 def _begin(found: Forecast, number: int) -> datetime:
-    return found.frame.begin + timedelta(seconds=number * found.frame.bucket_secs)
+    """Return when a bucket begins, by the reader's clocks."""
+    return timezone.localtime(found.frame.begin + timedelta(seconds=number * found.frame.bucket_secs))
 
 
 def _clock(instant: datetime) -> str:

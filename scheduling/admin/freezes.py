@@ -49,7 +49,7 @@ class FreezeForm(ServiceForm):
         fields = _FIELDS
         help_texts = {
             "namespace": gettext_lazy("None of its schedules runs a job; what runs already goes on."),
-            "until": gettext_lazy("UTC. Empty: until somebody unfreezes it."),
+            "until": words.entered_in_zone(gettext_lazy("Empty: until somebody unfreezes it.")),
         }
 
 

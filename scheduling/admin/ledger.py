@@ -5,6 +5,7 @@ import io
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import sync_to_async
@@ -12,6 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
@@ -28,6 +30,7 @@ from scheduling.services.ledger import (
     MAX_ENTRIES,
     MAX_PLANNED,
     PLANNED,
+    bounds_of_spans,
     count_by_span,
     ledger_of,
     trouble_by_span,
@@ -113,13 +116,16 @@ class ShowsLedger(_Base):
             "bars": _bars(schedule, begin=begin, end=end, url=url),
             "heat": _heat(schedule, begin=begin, end=end, url=url),
             "rows": [_row(entry, now=now, zone=schedule.timezone) for entry in found.entries],
-            "shows_local": schedule.timezone != "UTC",
+            "shows_local": schedule.timezone != words.zone(),
             "zone": schedule.timezone,
+            "own_zone": words.zone(),
             "first_url": f"{url}?{urlencode(span)}" if after is not None else "",
             "next_url": f"{url}?{urlencode({**span, 'after': last.isoformat()})}"
             if found.has_more and last
             else "",
-            "backfill_url": _with_span(backfill_url(request, schedule), span),
+            "backfill_url": _with_span(
+                backfill_url(request, schedule), {"from": begin.isoformat(), "to": end.isoformat()}
+            ),
             "csv_url": f"{url}csv/?{urlencode(span)}",
         }
         return TemplateResponse(request, "admin/scheduling/schedule/ledger.html", context)
@@ -169,12 +175,12 @@ def _instant(text: str) -> datetime | None:
         return None
     if found is None or not 1971 <= found.year <= 9000:
         return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return found if found.tzinfo is not None else found.replace(tzinfo=timezone.get_current_timezone())
 
 
 def _local(instant: datetime) -> str:
-    """Return an instant as a field for dates and times takes it."""
-    return f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M}"
+    """Return an instant as a field for dates and times takes it, by the reader's clocks."""
+    return words.told(instant, "%Y-%m-%dT%H:%M")
 
 
 def _with_span(url: str, span: Mapping[str, str]) -> str:
@@ -208,26 +214,24 @@ def _is_capped(outcome: str, number: int) -> bool:
 
 def _bars(schedule: Schedule, *, begin: datetime, end: datetime, url: str) -> list[dict[str, Any]]:
     """Return a bar for each day, or hour, of the range: its parts by outcome, and a link to it alone."""
-    span, step = ("hour", timedelta(hours=1)) if end - begin <= _BY_HOUR else ("day", timedelta(days=1))
-    counts = count_by_span(schedule, begin=begin, end=end, span=span)
+    span = "hour" if end - begin <= _BY_HOUR else "day"
+    zone = timezone.get_current_timezone()
+    counts = count_by_span(schedule, begin=begin, end=end, span=span, zone=zone)
     highest = max((sum(found.values()) for found in counts.values()), default=0) or 1
-    start = begin.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    start = start.replace(hour=0) if span == "day" else start
     bars = []
-    while start <= end:
+    for start, following in pairwise(bounds_of_spans(begin, end, span=span, zone=zone)):
         found = counts.get(start, {})
-        name = f"{start:%Y-%m-%d}" if span == "day" else f"{start:%Y-%m-%d %H:%M}"
+        name = words.told(start, "%Y-%m-%d" if span == "day" else "%Y-%m-%d %H:%M")
         told = ", ".join(f"{outcome_words(kind)} {found[kind]}" for kind in _ORDER if kind in found)
         bars.append(
             {
                 "title": f"{name}: {told or _('nothing planned')}",
-                "url": _link(url, start, start + step),
+                "url": _link(url, start, following),
                 "parts": [
                     (kind, max(round(100 * found[kind] / highest, 1), 3)) for kind in _ORDER if kind in found
                 ],
             }
         )
-        start += step
     return bars
 
 

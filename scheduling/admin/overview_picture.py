@@ -6,6 +6,7 @@ from math import log1p
 from typing import Any, Final
 
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
@@ -92,6 +93,7 @@ def _hour(
     found: Figures, hour: int, counts: Counter[str], highest: int, *, is_counted: bool
 ) -> dict[str, Any]:
     begin, end = begin_of(hour), begin_of(hour + 1)
+    bounds = (("begin", begin), ("end", end))
     span = {"scheduled_at__gte": begin.isoformat(), "scheduled_at__lt": end.isoformat()}
     told = [
         f"{label}: {counts[kind]:,}" for kind, (label, _filters) in reversed(_PARTS.items()) if counts[kind]
@@ -100,9 +102,9 @@ def _hour(
     delay = found.delays.get(hour)
     return {
         "hour": hour,
-        "label": f"{begin:%H:%M}",
-        "is_tick": begin.hour % 6 == 0,
-        "span": _("%(begin)s to %(end)s UTC") % {"begin": f"{begin:%H:%M}", "end": f"{end:%H:%M}"},
+        "label": words.told(begin, "%H:%M"),
+        "is_tick": timezone.localtime(begin).hour % 6 == 0,
+        "span": _("%(begin)s to %(end)s") % {name: words.told(at, "%H:%M") for name, at in bounds},
         "told": told or [nothing],
         "url": _tasks_url(span),
         "is_counted": is_counted,

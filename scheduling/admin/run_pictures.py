@@ -157,7 +157,7 @@ def _bar(run: Run, top: float) -> dict[str, Any]:
     return {
         "url": reverse("admin:scheduling_task_change", args=[run.task_id]),
         "task": run.task_id,
-        "planned": words.clock(run.scheduled_at)[:19],
+        "planned": words.told(run.scheduled_at),
         "facts": [fact for fact in facts if fact],
         "kind": _kind(run),
         "height": f"{height:.1f}",
@@ -189,7 +189,7 @@ def _attempt_bar(attempt: TaskInstance, origin: datetime, top: float, now: datet
     width = 100 * min(max(0.0, (end - begin).total_seconds()) / top, 1.0)
     facts = [
         str(attempt.get_status_display()),
-        _("started %(time)s UTC") % {"time": words.clock(attempt.started_at)} if attempt.started_at else "",
+        _("started %(time)s") % {"time": words.told(attempt.started_at)} if attempt.started_at else "",
         words.duration((end - begin).total_seconds()) if attempt.started_at else "",
         attempt.agent.name if attempt.agent else "",
         _("exit code %(code)s") % {"code": attempt.exit_code} if attempt.exit_code else "",

@@ -9,6 +9,7 @@ from django.contrib.admin.widgets import AutocompleteSelect
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSelect2Widget, UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
+from scheduling.admin import words
 from scheduling.admin.fields import CodeWidget, EditorWidget, JSONObjectField, ScriptField
 from scheduling.admin.jobs import SCHEDULABLE
 from scheduling.admin.pages import ServiceForm
@@ -124,8 +125,10 @@ class ScheduleForm(ServiceForm):
         help_texts: ClassVar = {
             "interval_secs": _("At a fixed rate it counts from the start, or without one from 1970."),
             "calendar": _("Days off, allowed times and blackouts, of the job's namespace."),
-            "start_time": _("UTC. For “once” this is the instant; else no run is before it."),
-            "end_time": _("UTC. No run is after it."),
+            "start_time": words.entered_in_zone(
+                _("For “once” this is the instant; else no run is before it.")
+            ),
+            "end_time": words.entered_in_zone(_("No run is after it.")),
             "max_count": _("Empty: no limit."),
             "jitter_secs": _("Each run starts up to so many seconds later, at random."),
             "catch_up_secs": _(

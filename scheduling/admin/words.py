@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from django.utils import timezone
+from django.utils.functional import lazy
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext, gettext_lazy, ngettext
@@ -83,31 +85,56 @@ def badge(value: str, label: object, *, title: str = "") -> SafeString:
     return format_html('<span class="hf-badge hf-{}" title="{}">{}</span>', colour, title, label)
 
 
+def zone() -> str:
+    """Return the name of the reader's time zone."""
+    return timezone.get_current_timezone_name()
+
+
+def told(instant: datetime, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Return an instant as plain text, by the clocks of the reader's zone."""
+    return timezone.localtime(instant).strftime(pattern)
+
+
+def _entered_in_zone(more: object) -> str:
+    return gettext("In your time zone, %(zone)s. %(more)s") % {"zone": zone(), "more": more}
+
+
+# The help of a field for an instant, which is read by the clocks of whoever fills it in.
+entered_in_zone = lazy(_entered_in_zone, str)
+
+
 def moment(instant: datetime | None, *, now: datetime) -> SafeString | str:
-    """Return an instant as the distance from now, with the exact time as its tooltip."""
-    if instant is None:
-        return MISSING
-    exact = instant.astimezone(UTC)
-    return format_html(
-        '<time class="hf-moment" datetime="{}" title="{}">{}</time>',
-        exact.isoformat(),
-        f"{exact:%Y-%m-%d %H:%M:%S.%f}"[:-3] + " UTC",
-        distance(instant - now),
-    )
+    """Return an instant as the distance from now; pointed at, it says the time there and in UTC."""
+    return MISSING if instant is None else _time(instant, distance(instant - now), is_exact=False)
 
 
 def exact_moment(instant: datetime, *, now: datetime) -> SafeString:
-    """Return an instant to the second in UTC, with its distance from now beside it."""
+    """Return an instant to the second in the reader's zone, with its distance from now beside it."""
     return format_html(
-        '<span class="hf-exact">{}</span> <span class="hf-beside">{}</span>',
-        f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
-        moment(instant, now=now),
+        '{} <span class="hf-beside">{}</span>', _time(instant, told(instant)), moment(instant, now=now)
     )
 
 
-def clock(instant: datetime | None) -> str:
-    """Return an instant to the millisecond, in UTC."""
-    return MISSING if instant is None else f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+def clock(instant: datetime | None) -> SafeString | str:
+    """Return an instant to the millisecond, in the reader's zone."""
+    return MISSING if instant is None else _time(instant, told(instant, "%Y-%m-%d %H:%M:%S.%f")[:-3])
+
+
+def time_of_day(instant: datetime) -> SafeString:
+    """Return what the clocks of the reader's zone show at an instant, to the second."""
+    return _time(instant, told(instant, "%H:%M:%S"))
+
+
+def _time(instant: datetime, text: str, *, is_exact: bool = True) -> SafeString:
+    utc = f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] + " UTC"
+    is_told = is_exact or zone() == "UTC"
+    return format_html(
+        '<time class="{}" datetime="{}" title="{}">{}</time>',
+        "hf-exact" if is_exact else "hf-moment",
+        instant.astimezone(UTC).isoformat(),
+        utc if is_told else f"{told(instant)} {zone()}, {utc}",
+        text,
+    )
 
 
 def distance(delta: timedelta) -> str:
@@ -164,11 +191,18 @@ def rule(schedule: Schedule) -> str:
             return gettext("%(rule)s, from the end of the run before") % {"rule": text}
         return text
     if schedule.kind == ScheduleKind.ONCE:
-        return gettext("once, at %(time)s UTC") % {"time": clock(schedule.start_time).removesuffix(".000")}
+        return gettext("once, at %(time)s") % {"time": _once(schedule.start_time)}
     if schedule.kind != ScheduleKind.CRON:
         return str(schedule.get_kind_display())
     words = _cron_words(schedule.cron_expression or "", recurrence_of(schedule).seed)
     return words if schedule.timezone == "UTC" else f"{words} ({schedule.timezone})"
+
+
+def _once(instant: datetime | None) -> str:
+    if instant is None:
+        return MISSING
+    fraction = f".{instant:%f}"[:4].rstrip("0").rstrip(".")
+    return f"{told(instant)}{fraction} {zone()}"
 
 
 def next_run_of(schedule: Schedule, *, now: datetime) -> datetime | None:
@@ -195,9 +229,9 @@ def weekday(day: date) -> str:
     return str(_WEEKDAYS[day.isoweekday() % 7])
 
 
-def in_zone(instant: datetime, zone: str) -> str:
-    """Return an instant as people in `zone` read it, with the offset that holds then."""
-    return f"{instant.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M:%S %z}"
+def in_zone(instant: datetime, name: str) -> str:
+    """Return an instant as people in the zone `name` read it, with the offset that holds then."""
+    return f"{instant.astimezone(ZoneInfo(name)):%Y-%m-%d %H:%M:%S %z}"
 
 
 def _every(secs: int) -> str:

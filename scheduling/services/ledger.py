@@ -7,7 +7,7 @@ will come.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, Final, NamedTuple
 
 from django.db.models import F, Min, OuterRef, Q, QuerySet, Subquery, Sum
@@ -80,19 +80,19 @@ def ledger_of(
 
 
 def count_by_span(
-    schedule: Schedule, *, begin: datetime, end: datetime, span: str
+    schedule: Schedule, *, begin: datetime, end: datetime, span: str, zone: tzinfo = UTC
 ) -> Mapping[datetime, Mapping[str, int]]:
-    """Return how many instants of [begin, end] have which outcome, by `day` or `hour` of UTC.
+    """Return how many instants of [begin, end] have which outcome, by `day` or `hour` of a zone.
 
-    Those still to come are counted up to MAX_PLANNED.
+    The keys are where the spans begin, in UTC. Those still to come are counted up to MAX_PLANNED.
     """
     counts: dict[datetime, dict[str, int]] = defaultdict(dict)
-    by_span = _happened(schedule, begin, end).annotate(span=Trunc("scheduled_at", span, tzinfo=UTC))
+    clocks = _clocks(begin, span, zone)
+    by_span = _happened(schedule, begin, end).annotate(span=Trunc("scheduled_at", span, tzinfo=clocks))
     for start, outcome, number in by_span.order_by().values_list("span", "outcome").annotate(Sum("instants")):
-        counts[start][str(outcome)] = number
+        counts[start.astimezone(UTC)][str(outcome)] = number
     for fate in _coming(schedule, begin=begin, end=end, limit=MAX_PLANNED):
-        start = fate.scheduled_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        start = start.replace(hour=0) if span == "day" else start
+        start = _start(fate.scheduled_at, span, clocks).astimezone(UTC)
         counts[start][PLANNED] = counts[start].get(PLANNED, 0) + 1
     return counts
 
@@ -129,6 +129,29 @@ def trouble_by_span(
         )
     )
     return {start: Trouble(*numbers) for start, *numbers in rows}
+
+
+def bounds_of_spans(begin: datetime, end: datetime, *, span: str, zone: tzinfo) -> Sequence[datetime]:
+    """Return where the spans of `count_by_span` begin, and where the last one ends, in UTC."""
+    step = timedelta(hours=1) if span == "hour" else timedelta(days=1)
+    start = _start(begin, span, _clocks(begin, span, zone))
+    bounds = [start.astimezone(UTC)]
+    while bounds[-1] <= end:
+        # By the zone's own clocks: a day may have 23 or 25 hours.
+        start += step
+        bounds.append(start.astimezone(UTC))
+    return bounds
+
+
+def _clocks(begin: datetime, span: str, zone: tzinfo) -> tzinfo:
+    """Return the zone itself for days; hours follow its clocks at the beginning, so that none comes twice."""
+    offset = begin.astimezone(zone).utcoffset()
+    return zone if span == "day" or offset is None else timezone(offset)
+
+
+def _start(instant: datetime, span: str, clocks: tzinfo) -> datetime:
+    start = instant.astimezone(clocks).replace(minute=0, second=0, microsecond=0)
+    return start.replace(hour=0) if span == "day" else start
 
 
 def _happened(schedule: Schedule, begin: datetime, end: datetime) -> QuerySet[Task]:

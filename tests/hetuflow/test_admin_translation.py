@@ -105,8 +105,8 @@ def test_the_language_can_be_switched_from_the_admin():
     browser = client_of(superuser=True)
     index = reverse("admin:index")
     assert b"Agents online" in browser.get(index).content
-    assert f'action="{reverse("set_language")}"'.encode() in browser.get(index).content
-    browser.post(reverse("set_language"), {"language": "zh-hans", "next": index})
+    assert f'action="{reverse("admin:preferences")}"'.encode() in browser.get(index).content
+    browser.post(reverse("admin:preferences"), {"language": "zh-hans"})
     assert "在线代理" in browser.get(index).content.decode()
 
 
