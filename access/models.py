@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from access.actors import ActorKind
@@ -34,7 +35,8 @@ class Grant(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.group}: {self.role} in {self.namespace}"
+        values = {"group": self.group, "role": self.get_role_display(), "namespace": self.namespace}
+        return gettext("%(group)s: %(role)s in %(namespace)s") % values
 
 
 class ApiToken(models.Model):

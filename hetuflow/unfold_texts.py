@@ -50,4 +50,10 @@ TEXTS = (
     _("Open selection"),
     _("Open selection in new tab"),
     _("Select"),
+    _("This item will be deleted."),
+    _("Click to cancel"),
+    _(
+        "Raw passwords are not stored, so there is no way to see this user’s password, but you can change "
+        'the password using <a href="{}" class="text-primary-600 dark:text-primary-500">this form</a>.'
+    ),
 )

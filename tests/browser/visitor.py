@@ -77,7 +77,8 @@ class Visitor:
     def close(self) -> None:
         """End the browser context and fail on what it complained of."""
         self.context.close()
-        assert self.watch.findings() == []
+        found = self.watch.findings()
+        assert found == [], "\n".join(found)
 
     def _too_wide(self) -> list[str]:
         wide = self.page.evaluate("document.documentElement.scrollWidth")
