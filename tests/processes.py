@@ -69,12 +69,16 @@ class Program:
         self.wait()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask the process to end and return its exit status; one that does not is killed, and an error."""
+        """Ask the process to end and return its exit status; one that does not is killed, and an error.
+
+        With PYTHONFAULTHANDLER in its environment, it says in its log what it was at.
+        """
         self.send(number)
         try:
             return self.wait()
         except subprocess.TimeoutExpired:
-            self.kill()
+            self.send(signal.SIGABRT)
+            self.wait()
             raise
 
 

@@ -29,7 +29,11 @@ SLOTS: Final = 4
 # What agents need to come back, and attempts to be given up, after everything else is whole.
 WHOLE_LIMIT_SECS: Final = 60.0
 PEOPLE_COME_AGAIN_SECS: Final = 0.3
-_SHORT: Final = {"HETUFLOW_LEASE_SECS": f"{LEASE_SECS:g}", "HETUFLOW_HEARTBEAT_SECS": "0.5"}
+_SHORT: Final = {
+    "HETUFLOW_LEASE_SECS": f"{LEASE_SECS:g}",
+    "HETUFLOW_HEARTBEAT_SECS": "0.5",
+    "PYTHONFAULTHANDLER": "1",
+}
 
 
 class World:
