@@ -6,23 +6,24 @@ from uuid import UUID
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from agents.models import Agent
+from agents.protocol.messages import Stream
 from rest.controls import visible
 from scheduling.admin import words
-from scheduling.admin.output import PAGE_BYTES, download, page_of, tail_of
+from scheduling.admin.output import download, found_text, output_page, viewer_of
 from scheduling.admin.pages import ReadOnlyAdmin
 from scheduling.admin.permissions import SeenDropdownFilter, is_seen
 from scheduling.admin.tasks import describe_attempt, job_link, pretty
 from scheduling.admin.timeline import ShowsTimeline
 from scheduling.clock import database_now
 from scheduling.models import Job, TaskInstance
-from scheduling.services.output import STREAMS
+from scheduling.services.viewing import BOTH
 from scheduling.states import INSTANCE_LIVE
 
 _MATCHING_AGENTS: Final = 100
@@ -99,7 +100,6 @@ class TaskInstanceAdmin(ShowsTimeline, ReadOnlyAdmin):
 
     def page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         now = database_now()
-        base = reverse("admin:scheduling_taskinstance_changelist")
         is_live = obj.status in INSTANCE_LIVE
         return {
             "title": f"#{obj}",
@@ -111,19 +111,14 @@ class TaskInstanceAdmin(ShowsTimeline, ReadOnlyAdmin):
             "metrics": pretty(obj.metrics) if obj.metrics else "",
             "lease": words.moment(obj.lease_expires_at, now=now) if is_live else "",
             "is_live": is_live,
-            "follow_url": f"{base}{obj.pk}/follow/" if is_live else "",
-            "streams": [
-                page_of(obj, stream, request.GET.get(f"{stream}_from"))
-                | {"download_url": f"{base}{obj.pk}/{stream}.txt"}
-                for stream in STREAMS
-            ],
-            "page_size": words.size(PAGE_BYTES),
+            "viewer": viewer_of(obj),
         }
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
         return [
-            path("<uuid:pk>/follow/", view(self.follow_view), name="scheduling_taskinstance_follow"),
+            path("<uuid:pk>/output/", view(self.output_view), name="scheduling_taskinstance_output"),
+            path("<uuid:pk>/find/", view(self.find_view), name="scheduling_taskinstance_find"),
             *(
                 path(
                     f"<uuid:pk>/{stream}.txt",
@@ -131,31 +126,22 @@ class TaskInstanceAdmin(ShowsTimeline, ReadOnlyAdmin):
                     {"stream": stream},
                     name=f"scheduling_taskinstance_{stream}",
                 )
-                for stream in STREAMS
+                for stream in BOTH
             ),
             *super().get_urls(),
         ]
 
-    def follow_view(self, request: HttpRequest, pk: UUID) -> HttpResponseBase:
-        """Answer what was stored of both streams since the given byte offsets, and whether it goes on."""
+    def output_view(self, request: HttpRequest, pk: UUID) -> HttpResponseBase:
+        """Answer a page of the output, from any place on."""
         attempt = self.object_or_redirect(request, str(pk))
-        if isinstance(attempt, HttpResponseBase):
-            return attempt
-        is_live = attempt.status in INSTANCE_LIVE
-        described = describe_attempt(attempt, now=attempt.shown_at)
-        return JsonResponse(
-            {
-                "streams": {
-                    stream: tail_of(attempt, stream, request.GET.get(stream), is_live=is_live)
-                    for stream in STREAMS
-                },
-                "status": str(described["status"]),
-                "ran": described["ran"],
-                "is_live": is_live,
-            }
-        )
+        return attempt if isinstance(attempt, HttpResponseBase) else output_page(attempt, request.GET)
 
-    def download_view(self, request: HttpRequest, pk: UUID, stream: str) -> HttpResponseBase:
+    def find_view(self, request: HttpRequest, pk: UUID) -> HttpResponseBase:
+        """Answer where a text is in the output."""
+        attempt = self.object_or_redirect(request, str(pk))
+        return attempt if isinstance(attempt, HttpResponseBase) else found_text(attempt, request.GET)
+
+    def download_view(self, request: HttpRequest, pk: UUID, stream: Stream) -> HttpResponseBase:
         """Send a whole stream, byte for byte, as text/plain."""
         attempt = self.object_or_redirect(request, str(pk))
         return attempt if isinstance(attempt, HttpResponseBase) else download(attempt, stream)

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Final
 
 from django.db import connection, transaction
+from django.db.models import Subquery
+from django.db.models.functions import Coalesce
 
 from agents.protocol.messages import Stream
 from scheduling.models import OutputChunk, OutputStream, TaskInstance
@@ -129,14 +131,11 @@ def store_output(chunks: Sequence[Chunk]) -> StoredOutput:
 
 def read_output(*, instance: TaskInstance, stream: str, offset: int = 0, limit: int = 1024 * 1024) -> bytes:
     """Return at most `limit` bytes of one stream from byte `offset` on."""
+    of_stream = OutputChunk.objects.filter(instance=instance, stream=STREAMS[stream])
+    # The one that covers `offset`: many short ones may lie before it.
+    first = of_stream.filter(offset__lte=offset).order_by("-offset").values("offset")[:1]
     chunks = (
-        OutputChunk.objects.filter(
-            instance=instance,
-            stream=STREAMS[stream],
-            # No piece is longer than a frame, so one that covers `offset` begins less than a frame before it.
-            offset__gt=offset - 1024 * 1024,
-            offset__lt=offset + limit,
-        )
+        of_stream.filter(offset__gte=Coalesce(Subquery(first), 0), offset__lt=offset + limit)
         .order_by("offset")
         .values_list("offset", "data")
     )

@@ -26,31 +26,53 @@ MAX_PARTS: Final = 4096
 # No piece is longer than a frame of the agents' protocol.
 _LONGEST_BYTES: Final = 1024 * 1024
 
+# Of the one stream nothing is read that came after the other alone has filled the page.
 _FROM: Final = """
+WITH wanted AS (
+    SELECT * FROM unnest(%(places)s::int[], %(ids)s::uuid[], %(streams)s::smallint[], %(at)s::bigint[])
+                  AS wanted(place, instance_id, stream, at)
+), full_by AS (
+    SELECT wanted.place, min(following.id) AS id FROM wanted CROSS JOIN LATERAL (
+        SELECT id FROM scheduling_outputchunk
+        WHERE instance_id = wanted.instance_id AND stream = wanted.stream
+          AND "offset" >= wanted.at + %(limit)s
+        ORDER BY "offset" LIMIT 1
+    ) AS following GROUP BY wanted.place
+)
 SELECT wanted.place, chunk.id, wanted.stream, GREATEST(chunk."offset", wanted.at),
        substring(chunk.data FROM (GREATEST(wanted.at - chunk."offset", 0) + 1)::int), chunk.at
-FROM unnest(%(places)s::int[], %(ids)s::uuid[], %(streams)s::smallint[], %(at)s::bigint[])
-     AS wanted(place, instance_id, stream, at)
+FROM wanted LEFT JOIN full_by USING (place)
 CROSS JOIN LATERAL (
     SELECT id, "offset", data, at FROM scheduling_outputchunk
     WHERE instance_id = wanted.instance_id AND stream = wanted.stream
       AND "offset" >= COALESCE((SELECT max("offset") FROM scheduling_outputchunk
                                 WHERE instance_id = wanted.instance_id AND stream = wanted.stream
                                   AND "offset" <= wanted.at), 0)
-      AND "offset" < wanted.at + %(limit)s
+      AND "offset" < wanted.at + %(limit)s AND (full_by.id IS NULL OR id < full_by.id)
     ORDER BY "offset" LIMIT %(max_parts)s
 ) AS chunk
 ORDER BY wanted.place, chunk.id
 """
 _BEFORE: Final = """
+WITH wanted AS (
+    SELECT * FROM unnest(%(places)s::int[], %(ids)s::uuid[], %(streams)s::smallint[], %(at)s::bigint[])
+                  AS wanted(place, instance_id, stream, at)
+), full_by AS (
+    SELECT wanted.place, max(earlier.id) AS id FROM wanted CROSS JOIN LATERAL (
+        SELECT id FROM scheduling_outputchunk
+        WHERE instance_id = wanted.instance_id AND stream = wanted.stream
+          AND "offset" <= wanted.at - %(limit)s
+        ORDER BY "offset" DESC LIMIT 1
+    ) AS earlier GROUP BY wanted.place
+)
 SELECT wanted.place, chunk.id, wanted.stream, chunk."offset",
        substring(chunk.data FROM 1 FOR (wanted.at - chunk."offset")::int), chunk.at
-FROM unnest(%(places)s::int[], %(ids)s::uuid[], %(streams)s::smallint[], %(at)s::bigint[])
-     AS wanted(place, instance_id, stream, at)
+FROM wanted LEFT JOIN full_by USING (place)
 CROSS JOIN LATERAL (
     SELECT id, "offset", data, at FROM scheduling_outputchunk
     WHERE instance_id = wanted.instance_id AND stream = wanted.stream
       AND "offset" < wanted.at AND "offset" > wanted.at - %(limit)s - %(longest)s
+      AND (full_by.id IS NULL OR id >= full_by.id)
     ORDER BY "offset" DESC LIMIT %(max_parts)s
 ) AS chunk
 ORDER BY wanted.place, chunk.id DESC
@@ -260,8 +282,8 @@ def _query(
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         for number, _id, stream, offset, data, at in cursor:
-            name = BOTH[stream - 1]
-            found[number].append(Part(stream=name, offset=offset, data=bytes(data), at=at))
+            if data:  # the last piece is found from its end as well
+                found[number].append(Part(stream=BOTH[stream - 1], offset=offset, data=bytes(data), at=at))
     return found
 
 

@@ -5,8 +5,10 @@ import random
 import pytest
 
 from scheduling.models import OutputChunk
+from scheduling.services import viewing
 from scheduling.services.viewing import (
     BOTH,
+    Part,
     Place,
     end_of,
     from_line_starts,
@@ -89,6 +91,22 @@ def test_an_attempt_that_printed_nothing_has_one_place():
     assert place_at(attempt, 7) == end_of(attempt) == Place()
     assert read_page(attempt.pk, Place(), limit=100).parts == []
     assert read_page_before(attempt.pk, Place(), limit=100).parts == []
+
+
+def test_behind_the_end_there_is_nothing():
+    attempt = factories.attempt(("stdout", b"x"), ("stderr", b"y"))
+    assert read_page(attempt.pk, end_of(attempt), limit=100).parts == []
+    assert read_page(attempt.pk, Place(stdout=7, stderr=1), limit=100).parts == []
+
+
+def test_a_stream_of_many_pieces_is_not_read_for_a_page_that_the_other_fills(monkeypatch):
+    rare = [("stderr", b"!"), ("stdout", b"x" * 500)] * 30
+    attempt = factories.attempt(*rare)
+    read = []
+    monkeypatch.setattr(viewing, "Part", lambda **fields: read.append(Part(**fields)) or read[-1])
+    read_page(attempt.pk, Place(), limit=500)
+    read_page_before(attempt.pk, end_of(attempt), limit=500)
+    assert len(read) <= 8
 
 
 def test_many_places_are_read_by_one_statement(django_assert_num_queries):

@@ -105,6 +105,7 @@
     let failures = 0;
     let timer = 0;
     let isAsking = false;
+    let isStale = false;
 
     const plan = () => {
       window.clearTimeout(timer);
@@ -134,6 +135,10 @@
       }
       isAsking = false;
       plan();
+      if (isStale) {
+        isStale = false;
+        go();
+      }
     };
 
     document.addEventListener("visibilitychange", () => {
@@ -146,6 +151,11 @@
       if (failures && part.dataset.refreshSecs) {
         go();
       }
+    });
+    // What else on the page knows that there is something new says so.
+    part.addEventListener("hf:renew", () => {
+      isStale = isAsking;
+      go();
     });
     plan();
   };
