@@ -38,6 +38,7 @@ class HeldAttempt:
     start_delay_ms: float | None = None
     outcome: dict[str, Any] | None = None
     is_unwanted: bool = False
+    is_asked_to_stop: bool = False
     is_reported: bool = False
     link: socket.socket | None = None
     orders: list[dict[str, Any]] = field(default_factory=list)

@@ -28,7 +28,9 @@ _ROOM_BYTES: Final = 16 * 1024
 _SPIN_SECS: Final = 0.002
 _CLOCKS_IN_STEP_SECS: Final = 0.05
 _TICK_SECS: Final = 0.02
+_COUNT_SECS: Final = 0.5
 _RETRY_EXIT_SECS: Final = 1.0
+_MAX_CAUSE_CHARS: Final = 200
 _NEVER: Final = float("inf")
 
 
@@ -53,6 +55,9 @@ class Attempt:
         self._is_childless = True
         self._stop_status: str | None = None
         self._kill_at = _NEVER
+        self._stopped_at: float | None = None
+        self._count_at = _NEVER
+        self._told_count = 0
         self._times_out_at = _NEVER
         self._lasts_at = _NEVER
         self._lease_until = float(spec["lease_until"] or _NEVER)
@@ -86,12 +91,16 @@ class Attempt:
         if self._stop_status is None and self._ended_at is None:
             self._stop_status = status
             self._outcome["error_message"] = message
-        kill_at = time.monotonic() + grace_secs
-        if kill_at < self._kill_at:
-            self._kill_at = kill_at
+        now = time.monotonic()
+        self._kill_at = min(self._kill_at, now + grace_secs)
         if self._pid is not None:
-            processes.send_signal(self._tree(), signal.SIGTERM)
+            tree = self._tree()
+            processes.send_signal(tree, signal.SIGTERM)
             processes.send_signal(self._tree(), signal.SIGCONT)
+            if self._stopped_at is None:
+                self._stopped_at, self._count_at, self._told_count = now, now + _COUNT_SECS, len(tree)
+                cause = message[:_MAX_CAUSE_CHARS] or "the command has ended"
+                self._tell(f"{cause}: SIGTERM to {_processes(tree)}, SIGKILL in {self._kill_at - now:.3g} s")
 
     def renew_lease(self, until: float) -> None:
         """Begin until that moment of the steady clock, and run on where losing the lease ends the attempt."""
@@ -221,6 +230,8 @@ class Attempt:
             if self._ended_at is not None and not self._is_childless:
                 self._reap()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if self._stopped_at is not None:
+            self._tell(f"all processes have ended, {time.monotonic() - self._stopped_at:.3g} s after SIGTERM")
 
     def _enforce(self, now: float) -> None:
         """Do what is due by now."""
@@ -238,9 +249,23 @@ class Attempt:
             self._close_pipes()
             if not self._is_childless and self._kill_at == _NEVER:
                 self.stop("", "", min(self.grace_secs, DRAIN_SECS))
-        if now >= self._kill_at and not self._is_childless:
+        if not self._is_childless:
+            self._end_tree(now)
+
+    def _end_tree(self, now: float) -> None:
+        """Kill what is left where the grace is over; until then say how much that is."""
+        if now >= self._kill_at:
+            if self._count_at != _NEVER:
+                self._count_at = _NEVER
+                self._tell(f"SIGKILL to {_processes(self._tree())}")
             self._kill_tree()
             self._kill_at = now + _TICK_SECS
+        elif now >= self._count_at:
+            self._count_at = now + _COUNT_SECS
+            tree = self._tree()
+            if len(tree) != self._told_count:
+                self._told_count = len(tree)
+                self._tell(f"{_processes(tree)} left")
 
     def _next_moment(self, now: float) -> float:
         if self._ended_at is not None or self._kill_at != _NEVER:
@@ -356,6 +381,10 @@ class Attempt:
         else:
             self._outcome["error_message"] = f"ended with exit code {self._outcome['exit_code']}"
 
+    def _tell(self, text: str) -> None:
+        """Say in the agent's log how the end of the tree goes."""
+        self._link.say({**self.state, "log": text})
+
     def _tree(self) -> list[int]:
         return processes.descendants(os.getpid())
 
@@ -363,3 +392,7 @@ class Attempt:
         if self._group is not None:
             cgroups.kill(self._group)
         processes.kill(self._tree)
+
+
+def _processes(tree: list[int]) -> str:
+    return "1 process" if len(tree) == 1 else f"{len(tree)} processes"

@@ -133,6 +133,10 @@ class Supervisor:
         attempt = self.attempts.get(instance_id)
         if attempt is None or attempt.has_ended:
             return False
+        if not attempt.is_asked_to_stop:
+            # The server asks again with each lease.
+            attempt.is_asked_to_stop = True
+            _log(logging.INFO, attempt, "attempt %s: asked to stop: %s", reason)
         self._order(attempt, {"do": "stop", "status": status, "reason": reason, "grace_secs": grace_secs})
         return True
 
@@ -269,6 +273,8 @@ class Supervisor:
             self._look_at_output(attempt)
             self._on_output(attempt)
         else:
+            if "log" in message:
+                _log(logging.INFO, attempt, "attempt %s: %s", message["log"])
             self._note_state(attempt, message)
 
     def _note_state(self, attempt: HeldAttempt, state: dict[str, Any]) -> None:
