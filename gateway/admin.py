@@ -20,12 +20,14 @@ from agents.models import CONNECTED_STATUSES, Agent, AgentStatus
 from agents.samples import usage_of
 from agents.services import create_agent
 from gateway.agent_page import ShowsAgents, labels_in, since, slots_of, version_of
+from gateway.attempt_log import log_of
 from gateway.enrolling_admin import TOKEN_BUTTONS
 from gateway.models import Server
 from gateway.operators import agent_problems, queue_command, update_agent
 from gateway.usage_picture import spark
 from scheduling.admin import words
 from scheduling.admin.fields import CodeWidget, PairsField
+from scheduling.admin.instances import TaskInstanceAdmin
 from scheduling.admin.pages import BoundedChangeList, Button, ReadOnlyAdmin, ServiceForm
 from scheduling.admin.permissions import may
 from scheduling.clock import database_now
@@ -85,6 +87,10 @@ def _drain(agent_admin: Any, request: HttpRequest, agent: Agent) -> str:
 def _resume(agent_admin: Any, request: HttpRequest, agent: Agent) -> str:
     queue_command(agent_id=agent.pk, command="resume", now=database_now(), by=actor_of(request))
     return _("The agent is asked to take work again.")
+
+
+# The page of an attempt is a layer below, where nothing is known of agents' logs.
+TaskInstanceAdmin.log_of = staticmethod(log_of)
 
 
 @admin.register(Agent)

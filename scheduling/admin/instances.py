@@ -1,6 +1,8 @@
 """Attempts (task instances): what one process did, with its output while it runs and after."""
 
-from typing import Any, Final
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from django.contrib import admin
@@ -17,9 +19,9 @@ from agents.protocol.messages import Stream
 from rest.controls import visible
 from scheduling.admin import words
 from scheduling.admin.output import download, found_text, output_page, viewer_of
-from scheduling.admin.pages import ReadOnlyAdmin
-from scheduling.admin.permissions import SeenDropdownFilter, is_seen
-from scheduling.admin.tasks import describe_attempt, job_link, pretty
+from scheduling.admin.pages import Button, ReadOnlyAdmin
+from scheduling.admin.permissions import SeenDropdownFilter, is_seen, may
+from scheduling.admin.tasks import cancel_task, describe_attempt, job_link, pretty
 from scheduling.admin.timeline import ShowsTimeline
 from scheduling.clock import database_now
 from scheduling.models import Job, TaskInstance
@@ -27,6 +29,14 @@ from scheduling.services.viewing import BOTH
 from scheduling.states import INSTANCE_LIVE
 
 _MATCHING_AGENTS: Final = 100
+
+
+def _cancel(instance_admin: Any, request: HttpRequest, attempt: TaskInstance) -> str:
+    return cancel_task(request, attempt.task_id)
+
+
+def _is_to_be_cancelled(attempt: TaskInstance) -> bool:
+    return attempt.status in INSTANCE_LIVE and attempt.cancel_requested_at is None
 
 
 @admin.register(TaskInstance)
@@ -41,6 +51,20 @@ class TaskInstanceAdmin(ShowsTimeline, ReadOnlyAdmin):
     search_help_text = gettext_lazy("An id, the number of a task, or a part of an agent's name")
     ordering = ("-pk",)
     sortable_by = ("number",)
+    buttons = (
+        Button(
+            name="cancel",
+            label=gettext_lazy("Cancel"),
+            icon="cancel",
+            press=_cancel,
+            permission="scheduling.change_task",
+            is_shown=_is_to_be_cancelled,
+            style="hf-danger",
+            confirm=gettext_lazy("Cancel this task? A command that runs is stopped."),
+        ),
+    )
+    # What the agent's log says of an attempt, as (when, level, text); those above who keep it set this.
+    log_of: ClassVar[Callable[[TaskInstance], list[tuple[datetime, str, str]]]] = staticmethod(lambda _: [])
 
     def all_rows(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = listed_attempts(request).annotate(shown_at=Now())
@@ -112,6 +136,12 @@ class TaskInstanceAdmin(ShowsTimeline, ReadOnlyAdmin):
             "lease": words.moment(obj.lease_expires_at, now=now) if is_live else "",
             "is_live": is_live,
             "viewer": viewer_of(obj),
+            "log": [
+                {"at": words.clock(at), "level": level, "text": visible(text)}
+                for at, level, text in type(self).log_of(obj)
+            ]
+            if may(request, "gateway.view_agentlog")
+            else [],
         }
 
     def get_urls(self) -> list[URLPattern]:

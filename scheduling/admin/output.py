@@ -96,6 +96,7 @@ def viewer_of(attempt: TaskInstance) -> dict[str, Any]:
     base = f"{reverse('admin:scheduling_taskinstance_changelist')}{attempt.pk}/"
     return {
         "attempt": attempt,
+        "element_id": f"output-{attempt.pk}",
         "is_live": attempt_is_live(attempt),
         "page_url": f"{base}output/",
         "find_url": f"{base}find/",

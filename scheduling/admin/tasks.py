@@ -20,9 +20,11 @@ from rest.controls import visible
 from scheduling.admin import words
 from scheduling.admin.bulk import BulkActions
 from scheduling.admin.explanations import explanation_panel
+from scheduling.admin.output import viewer_of
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may, seen_by
 from scheduling.admin.reasons import reason_words
+from scheduling.admin.task_timeline import bars_of, timeline_of
 from scheduling.clock import database_now
 from scheduling.kinds import BulkVerb
 from scheduling.models import Job, Task, TaskInstance
@@ -60,11 +62,16 @@ class RecentFilter(DropdownFilter):  # type: ignore[misc]
         return queryset
 
 
-def _cancel(task_admin: Any, request: HttpRequest, task: Task) -> str:
-    cancelled = manual.cancel(task_id=task.pk, now=database_now(), by=actor_of(request))
+def cancel_task(request: HttpRequest, task_id: int) -> str:
+    """Cancel a task and return what to tell about it; raise what the service raises."""
+    cancelled = manual.cancel(task_id=task_id, now=database_now(), by=actor_of(request))
     if cancelled.status in TASK_TERMINAL:
         return _("The task is cancelled.")
     return _("The agent is asked to stop the command; the task is cancelled when it says that it did.")
+
+
+def _cancel(task_admin: Any, request: HttpRequest, task: Task) -> str:
+    return cancel_task(request, task.pk)
 
 
 def _retry(task_admin: Any, request: HttpRequest, task: Task) -> str:
@@ -172,7 +179,9 @@ class TaskAdmin(BulkActions, ReadOnlyAdmin):
             "attempts": [describe_attempt(attempt, now=now) for attempt in attempts],
             "shows_attempts": may_see_attempts,
             "hidden_attempts": obj.attempt_count - len(attempts),
-            "timeline": _timeline(obj, attempts),
+            "timeline": timeline_of(obj, attempts),
+            "bars": bars_of(obj, attempts, now=now),
+            "viewer": viewer_of(attempts[-1]) if attempts else None,
             "config": pretty(obj.config),
             "parameters": pretty(obj.parameters) if obj.parameters else "",
             "environment": pretty(obj.environment) if obj.environment else "",
@@ -218,6 +227,8 @@ def describe_attempt(attempt: TaskInstance, *, now: datetime) -> dict[str, Any]:
         "delay": words.MISSING if attempt.start_delay_ms is None else f"{attempt.start_delay_ms:.1f} ms",
         "exit": exit_words(attempt),
         "error": visible(attempt.error_message),
+        "cpu": words.duration(attempt.metrics.get("cpu_time")),
+        "memory": words.size(attempt.metrics.get("memory_peak")),
         "output": words.size(attempt.stdout_bytes + attempt.stderr_bytes),
     }
 
@@ -238,33 +249,3 @@ def _created_words(task: Task) -> str:
     if task.schedule_kind:
         return _("planned by its schedule")
     return _("created by %(who)s") % {"who": task.created_by or "?"}
-
-
-def _timeline(task: Task, attempts: list[TaskInstance]) -> list[dict[str, Any]]:
-    """Return what happened to the task, in the order of time, as far as its rows say."""
-    events: list[tuple[datetime | None, str]] = [
-        (
-            task.created_at,
-            _("created by %(who)s") % {"who": task.created_by} if task.created_by else _("planned"),
-        ),
-        (task.scheduled_at, _("planned instant")),
-        (task.cancel_requested_at, _("cancel requested")),
-    ]
-    for attempt in attempts:
-        number = {"n": attempt.attempt, "agent": attempt.agent.name if attempt.agent else "?"}
-        events += [
-            (attempt.created_at, _("attempt %(n)s given to %(agent)s") % number),
-            (attempt.dispatched_at, _("attempt %(n)s accepted by the agent") % number),
-            (attempt.started_at, _("attempt %(n)s started") % number),
-            (
-                attempt.completed_at,
-                _("attempt %(n)s ended: %(status)s") % (number | {"status": attempt.get_status_display()}),
-            ),
-        ]
-    if task.completed_at is not None:
-        text = _("task ended: %(status)s") % {"status": task.get_status_display()}
-        events.append((task.completed_at, text))
-    elif task.status == "waiting_retry":
-        events.append((task.due_at, _("next attempt")))
-    known = sorted(((at, text) for at, text in events if at is not None), key=lambda event: event[0])
-    return [{"at": words.clock(at), "text": text} for at, text in known]

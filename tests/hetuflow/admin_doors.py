@@ -393,5 +393,9 @@ DOORS: dict[str, tuple[Callable[[], Callable[[Any], Any]], str]] = {
         lambda: press("scheduling.bulkaction", "cancel", bulk_action()),
         "bulk_action.cancel",
     ),
+    "scheduling.taskinstance button cancel": (
+        lambda: press("scheduling.taskinstance", "cancel", factories.attempt()),
+        "task.cancel",
+    ),
     "scheduling.task button retry": (lambda: press("scheduling.task", "retry", failed_task()), "task.retry"),
 }

@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import pytest
 from django.urls import reverse
 from django.utils import timezone
@@ -159,6 +161,38 @@ def test_the_page_sets_the_attempts_side_by_side_and_tells_what_happened(browser
     assert [item["agent"] for item in response.context["attempts"]] == [agent.name]
     assert f"attempt 1 given to {agent.name}" in [event["text"] for event in response.context["timeline"]]
     assert b"&lt;b&gt;broken&lt;/b&gt;" in response.content
+
+
+def test_what_happened_names_who_asked_and_how_long_each_step_took(browser):
+    attempt = factories.attempt()
+    task = Task.objects.get(pk=attempt.task_id)
+    press(browser, "cancel", task)
+    response = browser.get(page(task))
+    events = {event["text"]: event["after"] for event in response.context["timeline"]}
+    assert events["cancel requested by root"].startswith("+")
+    assert "cancel requested" not in events
+    assert [event["at"] for event in response.context["timeline"]] == sorted(
+        event["at"] for event in response.context["timeline"]
+    )
+
+
+def test_each_attempt_has_a_bar_within_the_picture(browser):
+    attempt = factories.attempt()
+    started = attempt.created_at + timedelta(seconds=1)
+    ended = {"status": "failed", "completed_at": started + timedelta(seconds=9)}
+    TaskInstance.objects.filter(pk=attempt.pk).update(started_at=started, **ended)
+    Task.objects.filter(pk=attempt.task_id).update(**ended)
+    (bar,) = browser.get(page(attempt.task)).context["bars"]
+    assert [stretch.kind for stretch in bar["stretches"]][-2:] == ["given", "failed"]
+    assert bar["stretches"][-1].text == "ran: 9.00 s"
+    assert 85 < bar["stretches"][-1].width < 91
+    assert all(each.left >= 0 and each.left + each.width < 100.6 for each in bar["stretches"])
+
+
+def test_the_output_of_the_newest_attempt_is_on_the_page_of_its_task(browser):
+    attempt = factories.attempt()
+    assert f"/ws/admin/attempts/{attempt.pk}" in browser.get(page(attempt.task)).content.decode()
+    assert browser.get(page(factories.task())).context["viewer"] is None
 
 
 def test_an_unknown_task_leads_back_with_a_message(browser):

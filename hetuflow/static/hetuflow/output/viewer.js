@@ -360,6 +360,13 @@ class Viewer {
   }
 }
 
-for (const root of document.querySelectorAll("[data-output]")) {
-  new Viewer(root).start();
+const shown = document.querySelector("[data-output]");
+if (shown) {
+  new Viewer(shown).start();
 }
+// A task that has another attempt shows the output of that one.
+document.addEventListener("hf:renewed", () => {
+  if (document.querySelector("[data-output]") !== shown) {
+    window.location.reload();
+  }
+});
