@@ -2,7 +2,6 @@
 
 import re
 import time
-from datetime import timedelta
 
 import pytest
 from django.urls import reverse
@@ -21,6 +20,7 @@ printf 'hello \033[31mred\033[0m \033[38;5;208morange\033[0m\n'
 printf '{HOSTILE}\n' >&2
 for number in $(seq 1 400); do echo "line $number at $(date +%s%3N)"; sleep 0.2; done
 """
+STUBBORN = "trap '' TERM; (trap '' TERM; sleep 60) & echo ready; while :; do sleep 0.2; done"
 LINES = 60_000
 expect.set_options(timeout=30_000)
 NO_SOCKETS = """
@@ -48,6 +48,15 @@ def talking(address):
 
 
 @pytest.fixture
+def stubborn(address):
+    """Return an attempt whose processes pay no heed to being asked to end."""
+    job = factories.job(args=["-c", STUBBORN], config={"kill_grace_secs": 2})
+    task = factories.task(job=job, now=database_now())
+    until(lambda: TaskInstance.objects.filter(task=task, status="running").exists(), "the command runs")
+    return TaskInstance.objects.get(task=task)
+
+
+@pytest.fixture
 def long(address):
     """Return an attempt that has ended and printed many lines, some to stderr."""
     attempt = factories.attempt()
@@ -55,9 +64,8 @@ def long(address):
         lines = range(begin, min(begin + 1500, LINES))
         factories.print_more(attempt, "".join(f"line {n:06} of many\n" for n in lines).encode())
         factories.print_more(attempt, f"{begin} are done\n".encode(), stream="stderr")
-    ended_at = timezone.now() - timedelta(minutes=1)
     for rows in (TaskInstance.objects.filter(pk=attempt.pk), Task.objects.filter(pk=attempt.task_id)):
-        rows.update(status="completed", completed_at=ended_at)
+        rows.update(status="completed", completed_at=timezone.now())
     return attempt
 
 
@@ -77,6 +85,22 @@ def test_output_is_followed_as_it_is_written_and_hostile_text_stays_text(visitor
     page.keyboard.press("f")
     expect(follow).to_have_attribute("aria-pressed", "true")
     root.look("output")
+
+
+def test_a_cancel_is_followed_down_to_the_last_process(visitor, stubborn):
+    page = visitor("operator").go(page_of(stubborn))
+    expect(page.get_by_role("log")).to_contain_text("ready")
+    page.once("dialog", lambda dialog: dialog.accept())
+    began = time.monotonic()
+    page.get_by_role("button", name="Cancel").click()
+    log = page.locator("#log")
+    expect(log).to_contain_text("asked to stop: cancelled by")
+    answered_after = time.monotonic() - began
+    expect(log).to_contain_text(re.compile(r"SIGTERM to \d processes, SIGKILL in 2 s"))
+    expect(log).to_contain_text(re.compile(r"SIGKILL to \d process"))
+    expect(log).to_contain_text("all processes have ended")
+    expect(page.get_by_text("cancelled", exact=True)).to_be_visible()
+    assert answered_after < 5, answered_after
 
 
 def newest_age_ms(page):
