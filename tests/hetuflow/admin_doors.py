@@ -377,10 +377,13 @@ DOORS: dict[str, tuple[Callable[[], Callable[[Any], Any]], str]] = {
         lambda: acts("scheduling.alert", "acknowledge_selected", alert()),
         "alert.acknowledge",
     ),
-    "scheduling.task button cancel": (
-        lambda: press("scheduling.task", "cancel", factories.task()),
-        "task.cancel",
-    ),
+    **{
+        f"scheduling.{kind} button cancel": (
+            lambda kind=kind, make=make: press(f"scheduling.{kind}", "cancel", make()),
+            "task.cancel",
+        )
+        for kind, make in (("task", factories.task), ("taskinstance", factories.attempt))
+    },
     "scheduling.task action cancel_selected": (
         lambda: acts("scheduling.task", "cancel_selected", factories.task()),
         "task.cancel",
@@ -392,10 +395,6 @@ DOORS: dict[str, tuple[Callable[[], Callable[[Any], Any]], str]] = {
     "scheduling.bulkaction button cancel": (
         lambda: press("scheduling.bulkaction", "cancel", bulk_action()),
         "bulk_action.cancel",
-    ),
-    "scheduling.taskinstance button cancel": (
-        lambda: press("scheduling.taskinstance", "cancel", factories.attempt()),
-        "task.cancel",
     ),
     "scheduling.task button retry": (lambda: press("scheduling.task", "retry", failed_task()), "task.retry"),
 }
