@@ -5,10 +5,13 @@ the next poll. Hints leave after the commit, in a statement of their own, becaus
 transaction takes a lock that serialises all commits which carry one.
 """
 
+import logging
 import uuid
 from typing import Final
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+logger = logging.getLogger(__name__)
 
 CHANNEL: Final = "hetuflow"
 SESSION: Final = "session"
@@ -25,5 +28,9 @@ def leave(payload: str) -> None:
 
 
 def _notify(payload: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
+    except (OperationalError, InterfaceError) as error:
+        # The database went away behind the commit. What was committed is found at the next poll.
+        logger.warning("the hint %r is lost: %s", payload, error)
