@@ -117,11 +117,11 @@ def test_an_agent_cannot_be_deleted(browser):
 def test_the_list_takes_as_many_queries_for_twenty_agents_as_for_one(browser, django_assert_num_queries):
     factories.agent()
     browser.get(LIST)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         browser.get(LIST)
     for _ in range(19):
         factories.agent()
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         assert browser.get(LIST).context["cl"].result_count == 20
 
 

@@ -112,9 +112,9 @@ def test_the_list_takes_as_many_queries_for_many_as_for_one(django_assert_num_qu
     raise_alert()
     browser = client_of(superuser=True)
     browser.get(LIST)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         browser.get(LIST)
     for _ in range(10):
         raise_alert()
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         assert browser.get(LIST).context["cl"].result_count == 11

@@ -199,11 +199,11 @@ def test_the_list_tells_how_far_they_are(browser, django_assert_num_queries):
     assert f"backfill__id__exact={wanted.pk}&amp;status__exact=failed" in content
     (listed,) = browser.get(LIST).context["cl"].result_list
     assert listed.failed_count == 2
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         browser.get(LIST)
     for _ in range(3):
         backfill(wanted.schedule)
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         browser.get(LIST)
 
 

@@ -203,9 +203,9 @@ def test_search_finds_by_id_by_task_and_by_agent(browser):
 def test_the_list_takes_as_many_queries_for_twenty_as_for_one(browser, django_assert_num_queries):
     factories.attempt()
     browser.get(LIST)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         browser.get(LIST)
     for _ in range(19):
         factories.attempt()
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         assert browser.get(LIST).context["cl"].result_count == 20

@@ -184,10 +184,10 @@ def test_the_list_takes_as_many_queries_for_thirty_jobs_as_for_one(browser, djan
 
     fill(1)
     browser.get(LIST)
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         browser.get(LIST)
     fill(29)
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         assert browser.get(LIST).context["cl"].result_count == 30
 
 
