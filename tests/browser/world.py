@@ -10,7 +10,9 @@ from access import tokens
 from access.actors import Actor, ActorKind
 from agents.enrollment import create_enrollment_token
 from agents.tokens import issue_agent_token
+from scheduling.kinds import BulkVerb
 from scheduling.models import Alert, Job, Schedule, Task
+from scheduling.services import bulk
 from scheduling.services.backfills import create_backfill
 from scheduling.services.calendars import create_calendar, freeze
 from scheduling.services.definitions import create_job, create_schedule
@@ -82,3 +84,5 @@ def _furnish_access() -> None:
     tokens.issue(user=ada, name="deployment", by=ADA)
     issue_agent_token(name="build-7", by=ADA)
     create_enrollment_token(by=ADA, now=timezone.now())
+    jobs = Job.objects.filter(namespace="shop").values_list("pk", flat=True)
+    bulk.begin(verb=BulkVerb.ENABLE_JOBS, target_ids=jobs, user=ada, by=ADA)
