@@ -35,8 +35,9 @@ def test_buttons_are_those_of_the_role_in_the_objects_namespace(both):
     assert [item["button"].name for item in both.get(page(ours)).context["buttons"]] == ["disable"]
     shown = both.get(page(theirs))
     assert shown.context["buttons"] == []
-    assert not shown.context["can_run"]
-    assert not shown.context["can_add_schedule"]
+    for job, is_offered in ((ours, True), (theirs, False)):
+        content = both.get(page(job)).content.decode()
+        assert (page(job, "run") in content, f"{ADD_SCHEDULE}?job=" in content) == (is_offered, is_offered)
     assert both.post(page(theirs, "disable")).status_code == 403
     assert both.post(page(theirs, "run"), {"parameters": "", "priority": "0"}).status_code == 403
     assert both.post(page(theirs, "delete"), {"post": "yes"}).status_code == 403

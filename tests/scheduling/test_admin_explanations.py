@@ -120,9 +120,9 @@ def test_many_agents_take_no_more_queries_than_one(browser, django_assert_num_qu
     task = factories.task()
     Agent.objects.filter(pk=factories.agent().pk).update(enabled=False)
     browser.get(page(task))
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         browser.get(page(task))
     for _ in range(6):
         Agent.objects.filter(pk=factories.agent().pk).update(enabled=False)
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         browser.get(page(task))

@@ -39,7 +39,8 @@ environment names such as `LD_PRELOAD`, `PATH`, `BASH_ENV`, `HETUFLOW_*`: 400 un
     security/test_environment::test_who_runs_the_server_may_allow_a_name
 output with `<script>`, terminal escapes, right-to-left override, in the admin and the API: shown as text;
   CSP without `unsafe-inline` for scripts; raw download `text/plain`, `nosniff`
-    scheduling/test_admin_instances::test_hostile_output_messages_and_results_are_shown_as_text_on_every_page
+    scheduling/test_admin_instances::test_hostile_messages_and_results_are_shown_as_text_on_every_page
+    browser/test_output::test_output_is_followed_as_it_is_written_and_hostile_text_stays_text
     scheduling/test_instances_api::test_hostile_output_is_sent_as_text_that_no_browser_takes_for_a_page
     hetuflow/test_pages::test_no_policy_lets_a_page_run_its_own_scripts_or_evaluate_text
 JSON 100,000 deep, 10 MB, NaN, duplicate keys, NUL, lone surrogate: 400 or 413
