@@ -53,8 +53,15 @@ def agent(
 
 
 def attempt(*written: tuple[Stream, bytes], **fields: Any) -> TaskInstance:
-    """Return a live attempt that printed these one after the other."""
-    worker, begun = agent(), task(now=timezone.now(), **fields)
+    """Return a live attempt that printed these one after the other.
+
+    Without a job given, none but its own agent runs it, and that takes it before all else that waits.
+    """
+    own = {"attempt": f"number-{next(_numbers)}"}
+    worker = agent(labels=own)
+    if "job" not in fields:
+        fields["job"] = job(config={"labels": own})
+    begun = task(now=timezone.now(), **({"priority": 1} | fields))
     claim(slots={worker.pk: 1}, now=timezone.now(), lead_secs=2, lease_secs=30)
     live = TaskInstance.objects.get(task=begun)
     for stream, data in written:
