@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import OperationalError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -206,7 +207,10 @@ def _begin(model_admin: BulkActions, request: HttpRequest, choice: Choice, verb:
     user = cast("User", request.user)
     ids = list(choice.rows.values_list("pk", flat=True)[: bulk.MAX_TARGETS])
     action = bulk.begin(verb=verb, target_ids=ids, user=user, by=actor_of(request))
-    has_ended = bulk.work(action, for_secs=_AT_ONCE_SECS)
+    try:
+        has_ended = bulk.work(action, for_secs=_AT_ONCE_SECS)
+    except OperationalError:
+        has_ended = False  # a scheduler goes on with it
     for sentence in left_out_words(choice):
         model_admin.message_user(request, sentence, messages.WARNING)
     page = reverse("admin:scheduling_bulkaction_change", args=[action.pk])

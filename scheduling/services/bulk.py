@@ -139,8 +139,19 @@ def run_once(*, now: datetime) -> bool:
     """Go on with all bulk actions, each for its part of a moment; return whether there is more to do."""
     _forget(now=now)
     running = list(BulkAction.objects.filter(status=BulkStatus.RUNNING).order_by("pk"))
-    ended = [work(action, for_secs=BUDGET_SECS / len(running)) for action in running]
+    ended = [_go_on(action, for_secs=BUDGET_SECS / len(running)) for action in running]
     return not all(ended)
+
+
+def _go_on(action: BulkAction, *, for_secs: float) -> bool:
+    """Work on an action; one that waits for what somebody else has locked is left for the next call."""
+    try:
+        return work(action, for_secs=for_secs)
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", None) is None:
+            raise  # the database is away
+        logger.warning("bulk action %s goes on later: %s", action.pk, error)
+        return True
 
 
 def work(action: BulkAction, *, for_secs: float) -> bool:
@@ -177,7 +188,9 @@ def _permit(authority: Authority | None, permission: str) -> Permit:
 
 def _do_next(action: BulkAction, *, by: Actor, permit: Permit) -> bool:
     """Do the next target that nobody else is at; return False where there is none, or the action ended."""
-    with transaction.atomic():
+    with transaction.atomic(), connection.cursor() as cursor:
+        # The duties of a scheduler wait meanwhile.
+        cursor.execute("SET LOCAL lock_timeout = 500")
         waiting = action.targets.filter(state=BulkState.WAITING, action__status=BulkStatus.RUNNING)
         target = waiting.select_for_update(skip_locked=True, of=("self",)).order_by("pk").first()
         if target is None:

@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 
 from access.models import AuditEntry
 from scheduling import scheduler
@@ -183,6 +184,27 @@ def test_actions_share_the_time():
     go_on()
     assert set(BulkAction.objects.values_list("status", flat=True)) == {"completed"}
     assert (counts(first), counts(second)) == ({"done": 3}, {"done": 1})
+
+
+def test_an_action_that_waits_for_a_lock_holds_up_no_other(monkeypatch):
+    stuck, free = factories.job(), factories.job()
+    trigger = manual.trigger_job
+
+    def wait_for_ever(*, job, **fields):
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW lock_timeout")
+            assert cursor.fetchone() == ("500ms",)
+            if job == stuck:
+                cursor.execute("DO $$ BEGIN RAISE EXCEPTION 'lock timeout' USING ERRCODE = '55P03'; END $$")
+        return trigger(job=job, **fields)
+
+    first, second = ask(BulkVerb.RUN_JOBS, stuck), ask(BulkVerb.RUN_JOBS, free)
+    with monkeypatch.context() as patch:
+        patch.setattr(manual, "trigger_job", wait_for_ever)
+        assert bulk.run_once(now=NOW) is False
+    assert (counts(first), counts(second)) == ({"waiting": 1}, {"done": 1})
+    go_on()
+    assert counts(first) == {"done": 1}
 
 
 @pytest.mark.parametrize("number", [0, bulk.MAX_TARGETS + 1])
