@@ -14,13 +14,13 @@ from django.urls import reverse
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from gateway.models import AgentLog
+from gateway.models import AgentLog, Server
 from gateway.viewers import MAX_SOCKETS_OF_A_USER
 from gateway.watching import PAGE_BYTES, WINDOW_BYTES
 from scheduling.models import Task, TaskInstance
 from tests import factories, people, processes
 from tests.admin_client import browser_with, client_of
-from tests.gateway.peer import Peer, in_thread, run
+from tests.gateway.peer import Peer, in_thread, run, until
 from tests.gateway.viewer import ViewerOfTests
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,6 +36,12 @@ def port(django_db_setup):
 @pytest.fixture
 def browser():
     return client_of(superuser=True)
+
+
+async def registered(port, credentials):
+    """Register an agent, once the server of all tests here has put its row where a test before took it."""
+    await until(Server.objects.exists)
+    return await Peer.registered(port, **credentials)
 
 
 def end(attempt, *, secs_ago=60):
@@ -54,7 +60,7 @@ async def refusal(port, instance_id, browser, **more):
 def test_a_viewer_is_shown_both_streams_in_order_and_then_what_comes(port, credentials, browser):
     async def conversation():
         task = await in_thread(lambda: factories.task(now=timezone.now()))
-        peer = await Peer.registered(port, **credentials)
+        peer = await registered(port, credentials)
         given = await peer.take()
         await peer.output(given, b"one\n")
         viewer = await ViewerOfTests.connect(port, given["instance_id"], browser)
@@ -109,7 +115,7 @@ def test_nothing_is_missing_or_there_twice_after_a_reconnect(port, browser):
 def test_who_pauses_hears_of_the_state_alone(port, credentials, browser):
     async def conversation():
         await in_thread(lambda: factories.task(now=timezone.now()))
-        peer = await Peer.registered(port, **credentials)
+        peer = await registered(port, credentials)
         given = await peer.take()
         viewer = await ViewerOfTests.connect(port, given["instance_id"], browser)
         await viewer.follow()
