@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import uuid_utils.compat
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Func, Q
 from django.db.models.functions import Now
@@ -73,6 +74,10 @@ class Agent(models.Model):
             ),
             models.CheckConstraint(condition=~Q(name=""), name="agent_name_not_empty"),
             models.CheckConstraint(condition=Q(status__in=AgentStatus.values), name="agent_status_known"),
+        ]
+        indexes = [
+            GinIndex(fields=["labels"], name="agent_by_labels"),
+            GinIndex(Func("name", "hostname", "address", function="hetuflow_parts"), name="agent_by_parts"),
         ]
 
     def __str__(self) -> str:

@@ -30,6 +30,7 @@ from scheduling.admin.fields import CodeWidget, PairsField
 from scheduling.admin.instances import TaskInstanceAdmin
 from scheduling.admin.pages import BoundedChangeList, Button, ReadOnlyAdmin, ServiceForm
 from scheduling.admin.permissions import may
+from scheduling.admin.searching import Asked, FindsParts
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
 from scheduling.models import TaskInstance
@@ -94,7 +95,7 @@ TaskInstanceAdmin.log_of = staticmethod(log_of)
 
 
 @admin.register(Agent)
-class AgentAdmin(ShowsAgents):
+class AgentAdmin(FindsParts, ShowsAgents):
     namespace_path = None
     form = AgentForm
     model_fields = ("name", "description", "enabled")
@@ -104,7 +105,8 @@ class AgentAdmin(ShowsAgents):
     list_display = ("agent", "state", "slots", "load", "all_labels", "runs_version", "heartbeat")
     list_display_links = ("agent",)
     list_filter = (("status", ChoicesDropdownFilter), ("enabled", BooleanRadioFilter))
-    search_fields = ("name", "hostname", "address")
+    parts = search_fields = ("name", "hostname", "address")
+    search_help_text = gettext_lazy("Name, host, address, zone=eu or label:zone")
     ordering = ("name", "pk")
     sortable_by = ("agent", "heartbeat")
     fieldsets = ((None, {"fields": ("name", "description", "enabled", "labels")}),)
@@ -162,6 +164,9 @@ class AgentAdmin(ShowsAgents):
         return Agent.objects.filter(archived_at__isnull=True).annotate(
             live_count=TaskInstance.objects.count_live_of_agent(), shown_at=Now()
         )
+
+    def labelled(self, rows: QuerySet[Agent], asked: Asked) -> QuerySet[Agent]:
+        return rows.none() if asked.tags else rows.filter(asked.labels_at("labels"))
 
     def save_by_service(self, request: HttpRequest, obj: Agent, form: Any, *, change: bool) -> Agent:
         names = form.changed_data if change else ["name", "description", "enabled", "labels"]

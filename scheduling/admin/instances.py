@@ -21,6 +21,7 @@ from scheduling.admin import words
 from scheduling.admin.output import download, found_text, output_page, viewer_of
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import SeenDropdownFilter, is_seen, may
+from scheduling.admin.searching import have_parts, read_search, some_ids
 from scheduling.admin.tasks import cancel_task, describe_attempt, job_link, pretty
 from scheduling.admin.timeline import ShowsTimeline
 from scheduling.clock import database_now
@@ -48,7 +49,7 @@ class TaskInstanceAdmin(ShowsTimeline, ReadOnlyAdmin):
     list_filter = (("status", ChoicesDropdownFilter), ("agent", SeenDropdownFilter))
     list_select_related = ("job", "agent")
     search_fields = ("id", "task_id", "agent__name")
-    search_help_text = gettext_lazy("An id, the number of a task, or a part of an agent's name")
+    search_help_text = gettext_lazy("Id, number of a task, agent, zone=eu, label:zone or tag:nightly")
     ordering = ("-pk",)
     sortable_by = ("number",)
     buttons = (
@@ -73,16 +74,26 @@ class TaskInstanceAdmin(ShowsTimeline, ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[TaskInstance], search_term: str
     ) -> tuple[QuerySet[TaskInstance], bool]:
-        """Find by id, by the number of the task, or by the agent's name; all by an index."""
-        term = search_term.strip().removeprefix("#")
+        """Find by id, by the number of the task, by name and labels of the agent or tags of the job.
+
+        All by an index.
+        """
+        asked = read_search(search_term)
+        term = asked.text.removeprefix("#")
+        if asked.has_labels:
+            labelled = some_ids(request, Agent.objects.filter(asked.labels_at("labels")))
+            queryset = queryset.filter(agent_id__in=labelled)
+        if asked.tags:
+            tagged = some_ids(request, Job.objects.filter(asked.tags_at("tags")))
+            queryset = queryset.filter(job_id__in=tagged)
         if not term:
             return queryset, False
         try:
             return queryset.filter(pk=UUID(term)), False
         except ValueError:
             pass
-        agents = Agent.objects.filter(name__icontains=term).values_list("pk", flat=True)[:_MATCHING_AGENTS]
-        found = Q(agent_id__in=list(agents))
+        named = Agent.objects.filter(have_parts(("name", "hostname", "address"), asked.words))
+        found = Q(agent_id__in=list(named.values_list("pk", flat=True)[:_MATCHING_AGENTS]))
         number = term.split(".")[0]
         if number.isascii() and number.isdigit() and int(number) < 2**63:
             found |= Q(task_id=int(number))

@@ -24,6 +24,7 @@ from scheduling.admin.job_page import COPY_OF, ShowsJob, copied_fields
 from scheduling.admin.job_run import RunsJobs
 from scheduling.admin.namespaces import SuggestsNamespaces
 from scheduling.admin.permissions import may_in, permit, seen_by
+from scheduling.admin.searching import read_search
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
 from scheduling.models import Job, Schedule, Task
@@ -56,6 +57,7 @@ class JobAdmin(ShowsJob, RunsJobs, ShowsFreezes, SuggestsNamespaces, JobActions)
     list_display_links = ("job",)
     list_filter = (("enabled", BooleanRadioFilter), "namespace")
     search_fields = ("name", "namespace", "description")
+    search_help_text = gettext_lazy("Name, namespace, tag:nightly, zone=eu or label:zone")
     ordering = ("namespace", "name", "pk")
     sortable_by = ("job", "is_enabled")
     fieldsets = (
@@ -131,8 +133,9 @@ class JobAdmin(ShowsJob, RunsJobs, ShowsFreezes, SuggestsNamespaces, JobActions)
         if SCHEDULABLE in request.GET:
             namespaces = authority_of_user(request.user).namespaces("scheduling.add_schedule")
             queryset = queryset if namespaces is None else queryset.filter(namespace__in=sorted(namespaces))
-        found, has_duplicates = super().get_search_results(request, queryset, search_term)
-        return found, has_duplicates
+        asked = read_search(search_term)
+        found = queryset.filter(asked.labels_at("route__labels"), asked.tags_at("tags"))
+        return super().get_search_results(request, found, asked.text)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Begin with a namespace in which the user may add a job."""

@@ -26,6 +26,7 @@ from scheduling.admin.pages import Button, ServiceAdmin
 from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may, permit
 from scheduling.admin.schedule_form import JobToScheduleWidget, ScheduleForm
 from scheduling.admin.schedule_preview import PreviewsSchedules, preview_of
+from scheduling.admin.searching import read_search
 from scheduling.admin.tasks import job_link, tasks_url
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
@@ -85,6 +86,7 @@ class ScheduleAdmin(
     list_select_related = ("job", "calendar")
     bulk_verbs = (BulkVerb.ENABLE_SCHEDULES, BulkVerb.DISABLE_SCHEDULES)
     search_fields = ("name", "job__name", "cron_expression")
+    search_help_text = gettext_lazy("Name, job, expression, tag:nightly, zone=eu or label:zone")
     autocomplete_fields = ("job",)
     ordering = ("next_run_at", "pk")
     sortable_by = ("next", "run_count")
@@ -152,6 +154,15 @@ class ScheduleAdmin(
         ran = Task.objects.filter(schedule=OuterRef("pk"), outcome__in=RUNNING, scheduled_at__lte=Now())
         last = Subquery(ran.order_by("-scheduled_at").values("scheduled_at")[:1])
         return schedules.annotate(shown_at=Now(), shows_job=shows_job, last_instant=last)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Schedule], search_term: str
+    ) -> tuple[QuerySet[Schedule], bool]:
+        """Search, also by tags and required labels of the job."""
+        asked = read_search(search_term)
+        of_jobs = queryset.filter(asked.labels_at("job__route__labels"), asked.tags_at("job__tags"))
+        found: tuple[QuerySet[Schedule], bool] = super().get_search_results(request, of_jobs, asked.text)
+        return found
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "job":

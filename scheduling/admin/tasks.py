@@ -24,6 +24,7 @@ from scheduling.admin.output import viewer_of
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may, seen_by
 from scheduling.admin.reasons import reason_words
+from scheduling.admin.searching import read_search, some_ids
 from scheduling.admin.task_timeline import bars_of, timeline_of
 from scheduling.clock import database_now
 from scheduling.kinds import BulkVerb
@@ -35,7 +36,6 @@ from scheduling.states import TASK_CLAIMABLE, TASK_RETRYABLE, TASK_TERMINAL, Out
 # Attempts shown side by side; of a task with more, the latest.
 _ATTEMPTS = 12
 _MAX_ID = 2**63 - 1
-_MATCHING_JOBS = 500
 
 
 class RecentFilter(DropdownFilter):  # type: ignore[misc]
@@ -94,7 +94,7 @@ class TaskAdmin(BulkActions, ReadOnlyAdmin):
     list_select_related = ("job",)
     bulk_verbs = (BulkVerb.CANCEL_TASKS, BulkVerb.RETRY_TASKS)
     search_fields = ("id", "job__name")
-    search_help_text = gettext_lazy("A number, or a part of the job's name")
+    search_help_text = gettext_lazy("Number, job, tag:nightly, zone=eu or label:zone")
     ordering = ("-pk",)
     sortable_by = ("number", "planned")
     buttons = (
@@ -127,12 +127,15 @@ class TaskAdmin(BulkActions, ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Task], search_term: str
     ) -> tuple[QuerySet[Task], bool]:
-        """Find by number or by the name of the job; both by an index."""
-        term = search_term.strip().removeprefix("#")
+        """Find by number, or by name, tags and required labels of the job; all by an index."""
+        asked = read_search(search_term)
+        term = asked.text.removeprefix("#")
+        if asked.has_labels or asked.tags:
+            of_jobs = Job.objects.filter(asked.labels_at("route__labels"), asked.tags_at("tags"))
+            queryset = queryset.filter(job_id__in=some_ids(request, of_jobs))
         if not term:
             return queryset, False
-        jobs = seen_by(request, Job.objects.filter(name__icontains=term))
-        found = Q(job_id__in=list(jobs.values_list("pk", flat=True)[:_MATCHING_JOBS]))
+        found = Q(job_id__in=some_ids(request, Job.objects.filter(name__icontains=term)))
         if term.isascii() and term.isdigit() and int(term) <= _MAX_ID:
             found |= Q(pk=int(term))
         return queryset.filter(found), False

@@ -1,0 +1,150 @@
+"""What is typed above a list: parts of names, and `zone=eu`, `label:zone`, `label:eu` and `tag:nightly`."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from django.contrib import messages
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.lookups import DataContains
+from django.db.models import F, Func, Q, QuerySet, TextField, Value
+from django.db.models.lookups import Lookup
+from django.http import HttpRequest
+from django.utils.text import smart_split
+from django.utils.translation import gettext as _
+
+from scheduling.admin.pages import LIST_LIMIT
+from scheduling.admin.permissions import seen_by
+
+if TYPE_CHECKING:
+    from scheduling.admin.permissions import PermittedAdmin as _Base
+
+    _Lookup = Lookup[bool]
+else:
+    _Base, _Lookup = object, Lookup
+
+# Rows of another list are found by the ids of so many jobs or agents.
+_MATCHING: Final = 500
+_LABEL: Final = "label:"
+_TAG: Final = "tag:"
+_QUOTES: Final = "\"'"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is searched for: words, labels by name and value, those of which one is known, and tags."""
+
+    words: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    halves: tuple[str, ...]
+    tags: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The words as one text."""
+        return " ".join(self.words)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether labels are asked for."""
+        return bool(self.pairs or self.halves)
+
+    def labels_at(self, path: str) -> Q:
+        """Return the condition that the labels at an ORM path are among others those that are asked for."""
+        found = Q()
+        for name, value in self.pairs:
+            found &= Q(**{f"{path}__contains": {name: value}})
+        for half in self.halves:
+            found &= Q(**{f"{path}__has_key": half}) | Q(_HasValue(F(path), half))
+        return found
+
+    def tags_at(self, path: str) -> Q:
+        """Return the condition that the tags at an ORM path are among others those that are asked for."""
+        return Q(**{f"{path}__contains": list(self.tags)}) if self.tags else Q()
+
+
+def read_search(term: str) -> Asked:
+    """Return what is meant by what was typed; what stands in quotes is one word."""
+    words: list[str] = []
+    pairs: list[tuple[str, str]] = []
+    halves: list[str] = []
+    tags: list[str] = []
+    for bit in smart_split(term):
+        name, is_pair, value = bit.removeprefix(_LABEL).partition("=")
+        if bit.startswith(_TAG) and bit != _TAG:
+            tags.append(_unquoted(bit.removeprefix(_TAG)))
+        elif is_pair and name and name[0] not in _QUOTES:
+            pairs.append((name, _unquoted(value)))
+        elif bit.startswith(_LABEL) and bit != _LABEL:
+            halves.append(_unquoted(bit.removeprefix(_LABEL)))
+        else:
+            words.append(_unquoted(bit))
+    return Asked(words=tuple(words), pairs=tuple(pairs), halves=tuple(halves), tags=tuple(tags))
+
+
+class FindsParts(_Base):
+    """A list that is searched by parts of what `parts` hold: the fields of the model's index of parts.
+
+    Each word has to be in one of them. It takes as long among a million rows as among a few; of more than
+    can be paged through, some are found.
+    """
+
+    parts: ClassVar[tuple[str, ...]]
+
+    def labelled(self, rows: QuerySet[Any], asked: Asked) -> QuerySet[Any]:
+        """Return those of `rows` that have the labels and tags that are asked for."""
+        raise NotImplementedError
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        asked = read_search(search_term)
+        labelled = self.labelled(queryset, asked)
+        if not asked.words:
+            return labelled, False
+        found = labelled.filter(have_parts(self.parts, asked.words))
+        return queryset.filter(pk__in=found.order_by().values("pk")[:LIST_LIMIT]), False
+
+
+def have_parts(fields: Iterable[str], words: Iterable[str]) -> Q:
+    """Return the condition that each word is a part of one of the fields; an index finds them."""
+    condition = Q()
+    for word in words:
+        condition &= Q(DataContains(_parts(*fields), _parts(Value(word))))
+        condition &= Q.create([(f"{name}__icontains", word) for name in fields], connector=Q.OR)
+    return condition
+
+
+def some_ids(request: HttpRequest, rows: QuerySet[Any]) -> list[Any]:
+    """Return the ids of those of `rows` that the user sees; of very many the newest, which is said."""
+    ids = list(seen_by(request, rows).order_by("-pk").values_list("pk", flat=True)[: _MATCHING + 1])
+    if len(ids) > _MATCHING:
+        text = _("More than %(n)d %(things)s match; what follows is about the newest %(n)d of them alone.")
+        things = rows.model._meta.verbose_name_plural
+        messages.warning(request, text % {"n": _MATCHING, "things": things})
+    return ids[:_MATCHING]
+
+
+class _HasValue(_Lookup):
+    """Whether an object of JSON has this text as a value; an index of the default kind helps."""
+
+    lookup_name = "has_value"
+    prepare_rhs = False
+
+    def get_db_prep_lookup(self, value: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        return "%s", (f"$.* ? (@ == {json.dumps(value)})",)
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        left, left_params = self.process_lhs(compiler, connection)
+        right, right_params = self.process_rhs(compiler, connection)
+        return f"{left} @? {right}::jsonpath", (*left_params, *right_params)
+
+
+def _parts(*of: Any) -> Func:
+    return Func(*of, function="hetuflow_parts", output_field=ArrayField(TextField()))
+
+
+def _unquoted(word: str) -> str:
+    is_quoted = len(word) > 1 and word[0] == word[-1] and word[0] in _QUOTES
+    return word[1:-1] if is_quoted else word
