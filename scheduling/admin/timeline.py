@@ -1,5 +1,6 @@
 """All runs over time as a page: the frame, and what a script draws in it, as JSON."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,10 +14,12 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from agents.models import Agent
+from scheduling.admin import words
 from scheduling.admin.namespaces import namespaces_of
 from scheduling.admin.permissions import may
-from scheduling.admin.timeline_data import STATUSES, Asked, timeline_data
+from scheduling.admin.timeline_data import STATUSES, Asked, chosen_by, timeline_data
 from scheduling.clock import database_now
+from scheduling.services.timeline import newest_begins
 from scheduling.states import InstanceStatus
 
 if TYPE_CHECKING:
@@ -31,7 +34,9 @@ _HOURS: Final = {
     24: gettext_lazy("24 hours"),
     168: gettext_lazy("7 days"),
 }
-_DEFAULT_HOURS: Final = 6
+# What is shown at first is the shortest of these that has so many runs, or all there are.
+_FEW: Final = 10
+_IF_NOTHING_RAN: Final = 6
 # Of what is shown at first so much is still to come.
 _AHEAD: Final = 0.15
 # What one seldom meets is told by the card alone.
@@ -42,6 +47,9 @@ _MOVES: Final = (
     ("in", "zoom_in", gettext_lazy("Zoom in")),
     ("later", "chevron_right", gettext_lazy("Later")),
 )
+_LOOKED_BACK: Final = timedelta(hours=max(_HOURS))
+# So much is shown before and after the last run, where that was long ago.
+_AROUND: Final = timedelta(hours=3)
 _LONGEST: Final = timedelta(days=400)
 _SUGGESTED: Final = 500
 
@@ -67,7 +75,8 @@ class ShowsTimeline(_Base):
         """Show what one may choose; the script asks for the rest."""
         _refuse_strangers(request)
         now = database_now()
-        hours, span = _span(request.GET, now=now)
+        begins = newest_begins(chosen_by(request, _asked(request, begin=now, end=now, now=now)), number=_FEW)
+        hours, span = _hours(request.GET, begins, now=now), _span(request.GET)
         context = {
             **self.admin_site.each_context(request),
             "title": _("Timeline"),
@@ -82,6 +91,7 @@ class ShowsTimeline(_Base):
             "statuses": [(name, InstanceStatus(name).label) for name in STATUSES],
             "legend": [*((name, InstanceStatus(name).label) for name in _LEGEND), ("coming", _("to come"))],
             "moves": _MOVES,
+            "empty": None if span else _empty(request, begins, now=now),
             "config": {
                 "url": reverse("admin:scheduling_taskinstance_timeline_data"),
                 "attempts": reverse("admin:scheduling_taskinstance_changelist"),
@@ -104,23 +114,27 @@ class ShowsTimeline(_Base):
         begin, end = (_instant_of(request.GET.get(name, "")) for name in ("begin", "end"))
         if begin is None or end is None or not timedelta(0) < end - begin <= _LONGEST:
             return JsonResponse({"error": _("Expected a span of time of at most 400 days.")}, status=400)
-        given = request.GET
-        asked = Asked(
-            by=_by(given),
-            begin=begin,
-            end=end,
-            now=database_now(),
-            job=_text(given.get("job", "")),
-            agent=_text(given.get("agent", "")),
-            namespace=_text(given.get("namespace", "")),
-            status=given.get("status", "") if given.get("status") in STATUSES else "",
-        )
+        asked = _asked(request, begin=begin, end=end, now=database_now())
         return JsonResponse(timeline_data(request, asked))
 
 
 def _refuse_strangers(request: HttpRequest) -> None:
     if not may(request, PERMISSION):
         raise PermissionDenied
+
+
+def _asked(request: HttpRequest, *, begin: datetime, end: datetime, now: datetime) -> Asked:
+    given = request.GET
+    return Asked(
+        by=_by(given),
+        begin=begin,
+        end=end,
+        now=now,
+        job=_text(given.get("job", "")),
+        agent=_text(given.get("agent", "")),
+        namespace=_text(given.get("namespace", "")),
+        status=given.get("status", "") if given.get("status") in STATUSES else "",
+    )
 
 
 def _by(given: QueryDict) -> Any:
@@ -131,13 +145,36 @@ def _text(given: str) -> str:
     return "" if "\x00" in given or len(given) > 255 else given.strip()
 
 
-def _span(given: QueryDict, *, now: datetime) -> tuple[int, tuple[datetime, datetime] | None]:
-    """Return the hours that were asked for, or those shown at first, and the span, if one was asked for."""
+def _hours(given: QueryDict, begins: Sequence[datetime], *, now: datetime) -> int:
+    """Return the hours that were asked for, or so many that what ran lately is seen."""
     hours = given.get("hours", "")
+    if hours in map(str, _HOURS):
+        return int(hours)
+    if not begins:
+        return _IF_NOTHING_RAN
+    ages = [now - begin for begin in begins if now - begin < _LOOKED_BACK] or [_LOOKED_BACK]
+    return next(hours for hours in _HOURS if ages[-1] <= timedelta(hours=hours))
+
+
+def _span(given: QueryDict) -> tuple[datetime, datetime] | None:
+    """Return the span that was asked for, if one was."""
     begin, end = (_instant_of(given.get(name, "")) for name in ("begin", "end"))
     if begin is not None and end is not None and timedelta(0) < end - begin <= _LONGEST:
-        return _DEFAULT_HOURS, (begin, end)
-    return (int(hours) if hours in map(str, _HOURS) else _DEFAULT_HOURS), None
+        return begin, end
+    return None
+
+
+def _empty(request: HttpRequest, begins: Sequence[datetime], *, now: datetime) -> dict[str, Any] | None:
+    """Return what is said where nothing ran lately, and where to go from there."""
+    if not begins:
+        is_chosen = any(request.GET.get(name) for name in ("job", "agent", "namespace", "status"))
+        return {"is_chosen": is_chosen, "shows_jobs": may(request, "scheduling.view_job")}
+    if now - begins[0] < _LOOKED_BACK:
+        return None
+    query = request.GET.copy()
+    query.pop("hours", None)
+    query["begin"], query["end"] = (str(_milliseconds(begins[0] + by)) for by in (-_AROUND, _AROUND))
+    return {"last": words.moment(begins[0], now=now), "query": query.urlencode()}
 
 
 def _instant_of(given: str) -> datetime | None:
@@ -179,7 +216,10 @@ def _words() -> dict[str, str]:
         "closer": _("Click to look closer"),
         "nothing": _("Nothing ran in this time."),
         "failed_to_load": _("The timeline cannot be loaded at the moment; it is tried again."),
-        "dense": _("More than {n} runs: they are counted by time. Zoom in to see each."),
+        "dense": _(
+            "Too many runs to draw each: they are counted by time, the newest {n} of each stretch. "
+            "Zoom in to see each."
+        ),
         "coming_cut": _("Of what is to come only the next runs are shown."),
         "summary": _("Timeline from {begin} to {end}, rows: {rows}, runs: {n}."),
         "more_rows": _("The table shows the newest {n}."),

@@ -46,11 +46,11 @@ def timeline_data(request: HttpRequest, asked: Asked) -> dict[str, Any]:
 
     Bars and counts name their row by its number. As many statements for any span, but for one that counts.
     """
-    chosen = _chosen(request, asked)
-    bars, is_dense = timeline.bars_between(chosen, begin=asked.begin, end=asked.end)
-    counts: list[timeline.Count] = []
+    chosen = chosen_by(request, asked)
+    found = timeline.bars_between(chosen, begin=asked.begin, end=asked.end)
+    is_dense, bars, counts = found is None, found or [], list[timeline.Count]()
     if is_dense:
-        bars, counts = [], timeline.counts_between(chosen, by=asked.by, begin=asked.begin, end=asked.end)
+        counts = timeline.counts_between(chosen, by=asked.by, begin=asked.begin, end=asked.end)
     to_come, is_all = _to_come(request, asked, chosen)
     counted = {count.key for count in counts}
     jobs = _jobs(
@@ -89,8 +89,18 @@ def timeline_data(request: HttpRequest, asked: Asked) -> dict[str, Any]:
             for each in to_come
         ],
         "coming_is_all": is_all,
-        "most": timeline.MAX_BARS,
+        "most": timeline.COUNTED_IN_SLOT,
     }
+
+
+def chosen_by(request: HttpRequest, asked: Asked) -> timeline.Chosen:
+    """Return which attempts are asked for, of those that one sees."""
+    return timeline.Chosen(
+        job_ids=_matching(request, Job, asked.job),
+        agent_ids=_matching(request, Agent, asked.agent),
+        namespaces=_namespaces(request, "scheduling.view_taskinstance", asked.namespace),
+        statuses=[asked.status] if asked.status else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +134,6 @@ def _bar(bar: timeline.Bar, by: timeline.By, rows: _Names, others: _Names) -> li
         f"#{bar.task_id}.{bar.attempt}",
         str(bar.id),
     ]
-
-
-def _chosen(request: HttpRequest, asked: Asked) -> timeline.Chosen:
-    return timeline.Chosen(
-        job_ids=_matching(request, Job, asked.job),
-        agent_ids=_matching(request, Agent, asked.agent),
-        namespaces=_namespaces(request, "scheduling.view_taskinstance", asked.namespace),
-        statuses=[asked.status] if asked.status else None,
-    )
 
 
 def _matching(request: HttpRequest, model: type[Any], part: str) -> list[Any] | None:

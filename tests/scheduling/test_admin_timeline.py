@@ -15,7 +15,7 @@ from tests.scheduling.test_timeline import attempt
 pytestmark = pytest.mark.django_db
 PAGE = reverse("admin:scheduling_taskinstance_timeline")
 DATA = reverse("admin:scheduling_taskinstance_timeline_data")
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +79,52 @@ def test_what_makes_no_sense_counts_as_not_said(browser, given):
 def test_a_span_of_the_past_is_looked_at_where_it_is_asked_for(browser):
     config = browser.get(PAGE, {"begin": "1000", "end": "5000"}).context["config"]
     assert (config["begin"], config["end"]) == (1000, 5000)
+
+
+@pytest.mark.parametrize(
+    ("ages", "hours"),
+    [
+        ([MINUTE], 1),
+        ([MINUTE * number for number in range(30)], 1),
+        ([HOUR * number for number in range(30)], 24),
+        ([MINUTE, 5 * HOUR], 6),
+        ([MINUTE, 3 * DAY, 9 * DAY], 168),
+        ([30 * DAY], 168),
+    ],
+)
+def test_at_first_so_much_is_shown_that_what_ran_lately_is_seen(browser, ages, hours):
+    task = factories.task()
+    for age in ages:
+        attempt(NOW - age, timedelta(seconds=1), task=factories.task(job=task.job))
+    assert browser.get(PAGE).context["config"]["hours"] == hours
+    assert browser.get(PAGE, {"hours": "6"}).context["config"]["hours"] == 6
+
+
+def test_what_is_asked_for_or_not_seen_is_not_what_is_shown_at_first(browser):
+    job = factories.job(namespace="ours", name="rare")
+    attempt(NOW - 5 * HOUR, MINUTE, task=factories.task(job=job))
+    attempt(NOW - MINUTE, MINUTE)
+    assert browser.get(PAGE, {"job": "rare"}).context["config"]["hours"] == 6
+    assert browser_with(("viewer", "ours")).get(PAGE).context["config"]["hours"] == 6
+
+
+def test_where_nothing_ran_the_page_says_what_to_do(browser):
+    text, url = "Nothing has run yet.", reverse("admin:scheduling_job_changelist")
+    assert text in browser.get(PAGE).content.decode()
+    link = f'<a class="hf-link" href="{url}">'
+    assert link in browser.get(PAGE).content.decode()
+    assert link not in client_of("scheduling.view_taskinstance").get(PAGE).content.decode()
+    assert "Nothing that matches has run." in browser.get(PAGE, {"status": "lost"}).content.decode()
+    attempt(NOW - MINUTE, MINUTE)
+    assert browser.get(PAGE).context["empty"] is None
+
+
+def test_where_nothing_ran_lately_the_page_leads_to_the_last_run(browser):
+    attempt(NOW - 30 * DAY, MINUTE)
+    empty = browser.get(PAGE, {"by": "job"}).context["empty"]
+    begin, end = NOW - 30 * DAY - 3 * HOUR, NOW - 30 * DAY + 3 * HOUR
+    assert empty["query"] == f"by=job&begin={ms(begin)}&end={ms(end)}"
+    assert browser.get(PAGE, {"begin": ms(begin), "end": ms(end)}).context["empty"] is None
 
 
 def test_it_is_read_in_chinese(browser):

@@ -45,8 +45,8 @@ def attempt(begin, length=None, *, status=None, task=None, agent=None, **fields)
 
 
 def found(chosen=ALL, **span):
-    bars, _is_cut = bars_between(chosen, **(span or SPAN))
-    return {bar.id for bar in bars}
+    bars = bars_between(chosen, **(span or SPAN))
+    return None if bars is None else {bar.id for bar in bars}
 
 
 @pytest.mark.parametrize(
@@ -83,29 +83,58 @@ def test_what_overlaps_the_span_is_found_however_long_before_it_began(begin, len
 def test_a_bar_tells_of_its_attempt():
     agent = factories.agent()
     made = attempt(NOW, MINUTE, agent=agent, status="failed")
-    [bar], is_cut = bars_between(ALL, **SPAN)
+    [bar] = bars_between(ALL, **SPAN)
     assert bar == (
         *(made.pk, made.task_id, 1, made.job_id, agent.pk, "default", "failed"),
         *(NOW, NOW + MINUTE),
     )
-    assert not is_cut
 
 
 def test_an_attempt_that_has_not_started_stands_from_its_creation():
     made = attempt(NOW + MINUTE, status="pending")
     TaskInstance.objects.filter(pk=made.pk).update(started_at=None)
-    [bar], _is_cut = bars_between(ALL, **SPAN)
+    [bar] = bars_between(ALL, **SPAN)
     assert (bar.begin, bar.end) == (NOW + MINUTE, None)
 
 
 @pytest.mark.parametrize("length", [timedelta(seconds=1), 10 * HOUR, None])
-def test_of_many_the_newest_are_shown_and_that_there_are_more(length, monkeypatch):
+def test_so_many_are_bars_and_one_more_is_too_many(length, monkeypatch):
     monkeypatch.setattr(timeline, "MAX_BARS", 3)
     made = [attempt(NOW + number * MINUTE, length) for number in range(4)]
-    bars, is_cut = bars_between(ALL, **SPAN)
-    assert [bar.id for bar in bars] == [each.pk for each in reversed(made[1:])]
-    assert is_cut
-    assert not bars_between(ALL, begin=NOW, end=NOW + 3 * MINUTE)[1]
+    bars = bars_between(ALL, begin=NOW, end=NOW + 3 * MINUTE)
+    assert [bar.id for bar in bars] == [each.pk for each in reversed(made[:3])]
+    assert bars_between(ALL, **SPAN) is None
+
+
+def test_few_among_many_are_found_along_the_index_of_what_is_rare(monkeypatch):
+    monkeypatch.setattr(timeline, "LOOKED_AT", 3)
+    job, agent = factories.job(), factories.agent()
+    lost = [attempt(NOW, MINUTE, task=factories.task(job=job), agent=agent, status="lost")]
+    for number in range(1, 4):
+        attempt(NOW + number * MINUTE, MINUTE, task=factories.task(job=job), agent=agent)
+    for choice in ({"job_ids": [job.pk]}, {"agent_ids": [agent.pk]}, {"namespaces": ["default"]}):
+        assert found(Chosen(**choice, statuses=["lost"])) == {lost[0].pk}
+    assert found(Chosen(job_ids=[job.pk], agent_ids=[agent.pk])) is None
+
+
+def test_how_much_is_looked_at_does_not_grow_with_what_is_chosen(monkeypatch):
+    monkeypatch.setattr(timeline, "LOOKED_AT", 3)
+    jobs = [factories.job() for _ in range(4)]
+    for job in jobs:
+        attempt(NOW, MINUTE, task=factories.task(job=job))
+    ids = [job.pk for job in jobs]
+    assert len(found(Chosen(job_ids=ids[:3]))) == 3
+    assert found(Chosen(job_ids=ids)) is None
+    assert len(found(Chosen(job_ids=ids), begin=NOW + HOUR, end=NOW + 2 * HOUR)) == 0
+
+
+def test_more_than_are_walked_one_by_one_are_looked_for_among_all(monkeypatch):
+    monkeypatch.setattr(timeline, "_MAX_WALKED", 1)
+    jobs = [factories.job() for _ in range(3)]
+    made = [attempt(NOW, MINUTE, task=factories.task(job=job)) for job in jobs]
+    chosen = Chosen(job_ids=[job.pk for job in jobs[:2]])
+    assert found(chosen) == {made[0].pk, made[1].pk}
+    assert {count.key for count in counts_between(chosen, by="job", **SPAN)} == set(chosen.job_ids)
 
 
 def test_what_is_chosen_is_all_that_is_found():
@@ -174,6 +203,34 @@ def test_of_a_full_slot_it_is_said_that_there_may_be_more(monkeypatch):
     counts = {count.slot: count for count in counts_between(ALL, by="job", **SPAN)}
     assert counts[0] == (task.job_id, 0, 3, 0, True)
     assert not counts[90].is_more
+
+
+def test_of_a_full_slot_each_that_is_chosen_has_its_part(monkeypatch):
+    monkeypatch.setattr(timeline, "COUNTED_IN_SLOT", 4)
+    jobs = [factories.job() for _ in range(3)]
+    for job in jobs[:2]:
+        for _ in range(5):
+            attempt(NOW, MINUTE, task=factories.task(job=job))
+    # The third has nothing in this time, and takes no part.
+    counts = counts_between(Chosen(job_ids=[job.pk for job in jobs]), by="job", **SPAN)
+    assert {count.key: (count.number, count.is_more) for count in counts} == {
+        jobs[0].pk: (2, True),
+        jobs[1].pk: (2, True),
+    }
+
+
+def test_of_what_is_chosen_in_two_ways_the_newest_are_looked_at(monkeypatch):
+    monkeypatch.setattr(timeline, "COUNTED_IN_SLOT", 4)
+    job, agent = factories.job(), factories.agent()
+    for number in range(6):
+        attempt(
+            NOW + timedelta(seconds=number),
+            MINUTE,
+            task=factories.task(job=job),
+            agent=agent if number % 2 else None,
+        )
+    [count] = counts_between(Chosen(job_ids=[job.pk], agent_ids=[agent.pk]), by="job", **SPAN)
+    assert (count.number, count.is_more) == (2, True)
 
 
 def test_of_many_rows_those_with_the_most_are_counted(monkeypatch):

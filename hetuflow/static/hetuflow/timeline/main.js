@@ -180,6 +180,9 @@ class Timeline {
       notes.push(words.coming_cut);
     }
     const isEmpty = !number && !data.coming.length;
+    if (number) {
+      find("empty")?.remove();
+    }
     find("note").textContent = isEmpty ? words.nothing : notes.join(" ");
     this.painter.canvas.setAttribute(
       "aria-label",
