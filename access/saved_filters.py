@@ -14,7 +14,7 @@ from access.models import SavedFilter
 
 MAX_FILTERS: Final = 30
 # What an address says of one look at a list, not of what is looked for.
-_PASSING: Final = frozenset({"p", "all", "_popup", "_to_field", "e"})
+_PASSING: Final = frozenset({"p", "all", "_popup", "_to_field", "e", "older"})
 _AUDITED: Final = ("of_list", "name", "query", "is_shared")
 
 

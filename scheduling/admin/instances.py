@@ -19,6 +19,7 @@ from agents.protocol.messages import Stream
 from rest.controls import visible
 from scheduling.admin import words
 from scheduling.admin.output import download, found_text, output_page, viewer_of
+from scheduling.admin.output_search import OutputFilter, SearchesOutput, line_link
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import SeenDropdownFilter, is_seen, may
 from scheduling.admin.searching import have_parts, read_search, some_ids
@@ -41,12 +42,12 @@ def _is_to_be_cancelled(attempt: TaskInstance) -> bool:
 
 
 @admin.register(TaskInstance)
-class TaskInstanceAdmin(ShowsTimeline, ReadOnlyAdmin):
+class TaskInstanceAdmin(SearchesOutput, ShowsTimeline, ReadOnlyAdmin):
     namespace_path = "task__namespace"
     page_template = "admin/scheduling/taskinstance/page.html"
     list_display = ("number", "of_job", "state", "on_agent", "started", "ran", "exit", "output")
     list_display_links = ("number",)
-    list_filter = (("status", ChoicesDropdownFilter), ("agent", SeenDropdownFilter))
+    list_filter = (("status", ChoicesDropdownFilter), ("agent", SeenDropdownFilter), OutputFilter)
     list_select_related = ("job", "agent")
     search_fields = ("id", "task_id", "agent__name")
     search_help_text = gettext_lazy("Id, number of a task, agent, zone=eu, label:zone or tag:nightly")
@@ -130,6 +131,10 @@ class TaskInstanceAdmin(ShowsTimeline, ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("output"))
     def output(self, attempt: TaskInstance) -> str:
         return words.size(attempt.stdout_bytes + attempt.stderr_bytes)
+
+    @admin.display(description=gettext_lazy("line"))
+    def line(self, attempt: Any) -> SafeString:
+        return line_link(attempt.match)
 
     # --- the page of one attempt ----------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ _PIECES: Final = 3
 _PIECE_BYTES: Final = 2048
 _MAX_CHARS: Final = 300
 # Colours and movements of a terminal: ESC [ parameters letter. Other controls are left for the page to show.
-_SEQUENCES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+SEQUENCES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 _ENDS: Final = """
 SELECT attempt.id, stream.number, piece.id, piece.data, piece.is_cut
@@ -52,7 +52,7 @@ def last_lines(instance_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
 
 def last_line(data: bytes) -> str:
     """Return the last line of `data` that is not empty, of one that was overwritten what stayed."""
-    text = _SEQUENCES.sub("", data.decode("utf-8", "replace")).replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    text = SEQUENCES.sub("", data.decode("utf-8", "replace")).replace("\x00", "\N{REPLACEMENT CHARACTER}")
     for line in reversed(text.split("\n")):
         shown = next((part for part in reversed(line.split("\r")) if part.strip()), "")
         if shown:
