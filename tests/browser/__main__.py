@@ -1,6 +1,7 @@
-"""`make test-browser`: runs these tests where there is a Chromium; a machine of CI gets one.
+"""`make test-browser` and `make screenshots`: runs these tests where there is a Chromium.
 
-Elsewhere it says what is missing: running tests changes no machine that is somebody's.
+A machine of CI gets one. Elsewhere it says what is missing, and fails: running tests changes no machine that
+is somebody's, and pages that nobody looked at are not tested.
 """
 
 import os
@@ -8,10 +9,16 @@ import shutil
 import subprocess
 import sys
 
-from tests.browser.chromium import path_of_chromium
+from tests.browser.chromium import NAMES, path_of_chromium
 
 # Browsers compute more than they wait, and a page that is looked at in three ways takes its time.
-_OPTIONS = ("-n", "2", "--timeout", "300")
+_TESTS = ("-n", "2", "--timeout", "300", "tests/browser")
+_SCREENSHOTS = ("-n", "0", "--timeout", "600", "tests/browser/screenshots.py")
+_MISSING = """The browser tests need Chromium, and this machine has none:
+  Debian, Ubuntu   apt-get install chromium
+  Fedora           dnf install chromium
+  macOS            brew install --cask chromium
+They look for {names} in PATH."""
 
 
 def main() -> int:
@@ -19,9 +26,11 @@ def main() -> int:
     if path_of_chromium() is None and os.environ.get("CI") and os.geteuid() == 0 and shutil.which("apt-get"):
         _install()
     if path_of_chromium() is None:
-        print("Skipped: the browser tests need Chromium (apt-get install chromium), which is not here.")  # noqa: T201
-        return 0
-    return subprocess.call([sys.executable, "-m", "pytest", *_OPTIONS, *sys.argv[1:], "tests/browser"])
+        print(_MISSING.format(names=", ".join(NAMES)), file=sys.stderr)  # noqa: T201
+        return 1
+    arguments = [each for each in sys.argv[1:] if each != "--screenshots"]
+    what = _SCREENSHOTS if "--screenshots" in sys.argv else _TESTS
+    return subprocess.call([sys.executable, "-m", "pytest", *arguments, *what])
 
 
 def _install() -> None:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from playwright.sync_api import Browser, sync_playwright
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def path_of_chromium() -> str | None:
     """Return where the machine has a Chromium, or None."""
-    return next(filter(None, map(shutil.which, _NAMES)), None)
+    return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @contextlib.contextmanager

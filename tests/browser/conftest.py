@@ -9,17 +9,13 @@ from playwright.sync_api import Browser
 
 from tests.browser.chromium import chromium, path_of_chromium
 from tests.browser.visitor import Visitor
-from tests.browser.world import furnish
+from tests.browser.world import MACHINE, furnish
 from tests.e2e.conftest import e2e_folder as e2e_folder
 from tests.e2e.installation import Installation
 from tests.people import grant, person
 
 # Playwright's loop runs in this thread, and Django would refuse to ask the database beside one.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--screenshots", action="store_true", help="write docs/screenshots anew")
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +34,7 @@ def address(browser: Browser, e2e_folder: Path) -> Iterator[str]:
     installation.enter()
     server = installation.server()
     installation.scheduler()
-    installation.agent(port=server.port, slots=8, labels={"zone": "a"})
+    installation.agent(port=server.port, name=MACHINE, slots=8, labels={"zone": "a"})
     installation.wait_for_planning()
     yield f"http://127.0.0.1:{server.port}"
     installation.close()
@@ -51,9 +47,7 @@ def world(address: str) -> None:
 
 
 @pytest.fixture
-def visitor(
-    browser: Browser, address: str, request: pytest.FixtureRequest
-) -> Iterator[Callable[..., Visitor]]:
+def visitor(browser: Browser, address: str) -> Iterator[Callable[..., Visitor]]:
     """Return what opens a browser of a new member of staff with a role, of a superuser, or of nobody."""
     opened: list[Visitor] = []
 
@@ -61,8 +55,7 @@ def visitor(
         user = None if role is None else person(superuser=role == "superuser", is_staff=True)
         if user is not None and role not in (None, "superuser"):
             grant(user, role, namespace)
-        pictures = request.config.getoption("--screenshots")
-        opened.append(Visitor(browser, address=address, user=user, pictures=pictures))
+        opened.append(Visitor(browser, address=address, user=user))
         return opened[-1]
 
     yield open_browser

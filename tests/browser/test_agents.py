@@ -25,7 +25,7 @@ def test_an_agent_is_drained_with_a_question_and_resumed(visitor, agent):
     # While something runs, an agent that drains does not end.
     task = factories.task(job=factories.job(args=["-c", "sleep 300"]), now=database_now())
     page = root.go(LIST)
-    root.look("agents")
+    root.look()
     page.get_by_role("link", name=agent.name).click()
     root.settle()
     asked = []
@@ -41,7 +41,7 @@ def test_an_agent_is_drained_with_a_question_and_resumed(visitor, agent):
         "Drain this agent? It takes no new work, finishes what it has, and then its daemon ends.",
         "Let this agent take new work again?",
     ]
-    root.look("agent")
+    root.look()
     manual.cancel(task_id=task.pk, now=database_now())
 
 
@@ -56,4 +56,4 @@ def test_what_runs_appears_on_the_page_by_itself_and_its_log_is_read_by_level(vi
     page.get_by_label("Level").select_option("error")
     page.get_by_role("button", name="Show").click()
     page.wait_for_url("**level=error**")
-    root.look("agent-log")
+    root.look()

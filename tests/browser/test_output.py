@@ -84,7 +84,7 @@ def test_output_is_followed_as_it_is_written_and_hostile_text_stays_text(visitor
     expect(follow).to_contain_text("+")
     page.keyboard.press("f")
     expect(follow).to_have_attribute("aria-pressed", "true")
-    root.look("output")
+    root.look()
 
 
 def test_a_cancel_is_followed_down_to_the_last_process(visitor, stubborn):
@@ -149,7 +149,7 @@ def test_a_long_output_is_read_from_anywhere_with_few_rows_in_the_page(visitor, 
     page.get_by_role("button", name="stderr", exact=True).click()
     expect(log).to_contain_text("58500 are done")
     expect(page.locator(".hf-row:not(.hf-row-stderr)")).to_have_count(0)
-    root.look("long-output")
+    root.look()
 
 
 def test_text_is_found_in_all_of_it_and_a_line_has_an_address(visitor, long):

@@ -8,7 +8,7 @@ def test_a_person_logs_in_by_the_form_and_out_again(visitor):
     someone = visitor(role=None)
     User.objects.create_user("grace", password="Xk2-lovelace", is_staff=True, is_superuser=True)
     page = someone.go("/admin/")
-    someone.look("login")
+    someone.look()
     page.get_by_label("Username").fill("grace")
     page.locator("input[name=password]").fill("wrong")
     page.get_by_role("button", name="Log in").click()

@@ -1,7 +1,5 @@
 """A person who is logged in and looks at pages, and whose browser is watched."""
 
-import base64
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,7 +13,6 @@ from tests.browser.watching import Watch
 
 DESK: Final = {"width": 1280, "height": 860}
 PHONE: Final = {"width": 390, "height": 844}
-SCREENSHOTS: Final = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
 LIMIT_MS: Final = 15_000
 _STILL: Final = """async () => {
   const ends = (animation) => animation.effect.getComputedTiming().activeDuration < 5000;
@@ -27,12 +24,11 @@ _STILL: Final = """async () => {
 class Visitor:
     """One browser context, with the page in which everything happens."""
 
-    def __init__(self, browser: Browser, *, address: str, user: User | None, pictures: bool) -> None:
+    def __init__(self, browser: Browser, *, address: str, user: User | None, locale: str = "en-GB") -> None:
         self.address = address
         self.user = user
-        self._pictures = pictures
         self.context = browser.new_context(
-            base_url=address, viewport=DESK, locale="en-GB", timezone_id="Europe/Berlin", color_scheme="light"
+            base_url=address, viewport=DESK, locale=locale, timezone_id="Europe/Berlin", color_scheme="light"
         )
         self.context.set_default_timeout(LIMIT_MS)
         if user is not None:
@@ -53,23 +49,17 @@ class Visitor:
         self.page.wait_for_load_state("load")
         self.page.evaluate(_STILL)
 
-    def look(self, name: str = "") -> None:
-        """Look at the page as it is, light, dark and on a phone; fail on what one cannot read or reach.
-
-        With `--screenshots`, each look becomes a picture in `docs/screenshots`, where it has a name.
-        """
+    def look(self) -> None:
+        """Look at the page as it is, light, dark and on a phone; fail on what one cannot read or reach."""
         found = {"light": violations_of(self.page) + mouse_only(self.page)}
-        self._picture(name)
         self.page.emulate_media(color_scheme="dark")
         self.settle()
         found["dark"] = violations_of(self.page, "color-contrast", "link-in-text-block")
-        self._picture(name, "dark")
         self.page.emulate_media(color_scheme="light")
         self.page.set_viewport_size(PHONE)
         self.settle()
         reach = ("target-size", "scrollable-region-focusable")
         found["phone"] = self._too_wide() + violations_of(self.page, *reach)
-        self._picture(name, "phone")
         self.page.set_viewport_size(DESK)
         found = {look: lines for look, lines in found.items() if lines}
         assert found == {}, "\n".join(f"{look}: {line}" for look, lines in found.items() for line in lines)
@@ -83,17 +73,6 @@ class Visitor:
     def _too_wide(self) -> list[str]:
         wide = self.page.evaluate("document.documentElement.scrollWidth")
         return [f"the page is {wide} px wide"] if wide > PHONE["width"] else []
-
-    def _picture(self, name: str, look: str = "") -> None:
-        if not (name and self._pictures):
-            return
-        session = self.context.new_cdp_session(self.page)
-        # Playwright itself makes no WebP, which takes a quarter of a PNG.
-        answer = session.send("Page.captureScreenshot", {"format": "webp", "quality": 80})
-        session.detach()
-        SCREENSHOTS.mkdir(exist_ok=True)
-        file = SCREENSHOTS / f"{'-'.join(filter(None, (name, look)))}.webp"
-        file.write_bytes(base64.b64decode(answer["data"]))
 
 
 def _session_cookie(user: User, address: str) -> dict[str, str]:

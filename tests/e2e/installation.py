@@ -110,10 +110,16 @@ class Installation:
         until(lambda: Task.objects.filter(schedule=schedule).exists(), "the scheduler plans")
 
     def agent(
-        self, *, port: int, slots: int = 4, labels: dict[str, str] | None = None, **environment: str
+        self,
+        *,
+        port: int,
+        name: str = "",
+        slots: int = 4,
+        labels: dict[str, str] | None = None,
+        **environment: str,
     ) -> AgentProgram:
         """Start an agent of its own identity, and return it when it has registered."""
-        row, token = issue_agent_token(name=f"agent-{uuid.uuid4().hex[:8]}")
+        row, token = issue_agent_token(name=name or f"agent-{uuid.uuid4().hex[:8]}")
         folder = self.folder / f"agent-{row.pk}"
         agent = AgentProgram(
             agent=row,
