@@ -163,8 +163,10 @@ class World:
     def close(self) -> None:
         """Send people home, who may be waiting for the database."""
         self.cluster.make_whole()
-        self._people.submit(connection.close)
+        # Which connection it is, the thread that has one tells; here it would be another.
+        closed = self._people.submit(lambda: connection.close())
         self._people.shutdown()
+        closed.result()
 
 
 def let_servers_have_been_there() -> None:
