@@ -1,5 +1,7 @@
 """What can go wrong with access; the docstring is the default message."""
 
+from access.sentences import said as _
+
 
 class AccessError(Exception):
     """That is not possible."""
@@ -7,7 +9,7 @@ class AccessError(Exception):
     code = "invalid"
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (self.__doc__ or "").strip())
+        super().__init__(message or _((self.__doc__ or "").strip()))
 
 
 class BadToken(AccessError):

@@ -11,6 +11,7 @@ from access import audit
 from access.actors import Actor
 from access.errors import InvalidFilter
 from access.models import SavedFilter
+from access.sentences import said as _
 
 MAX_FILTERS: Final = 30
 # What an address says of one look at a list, not of what is looked for.
@@ -34,15 +35,17 @@ def save(*, user: User, of_list: str, name: str, query: str, is_shared: bool, by
     """Keep `query` under `name`, in place of what the user kept under it; raise InvalidFilter."""
     name, query = " ".join(name.split()), normal(query)
     if not 1 <= len(name) <= 60 or not name.isprintable():
-        raise InvalidFilter("Give it a name of up to 60 characters.")
+        raise InvalidFilter(_("Give it a name of up to 60 characters."))
     if not 1 <= len(query) <= 2000 or "%00" in query:
-        raise InvalidFilter("Filter or search first; then there is something to keep.")
+        raise InvalidFilter(_("Filter or search first; then there is something to keep."))
     with transaction.atomic():
         # One after the other, so that their number holds.
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
         own = SavedFilter.objects.filter(user=user, of_list=of_list)
         if not own.filter(name=name).exists() and own.count() >= MAX_FILTERS:
-            raise InvalidFilter(f"You keep {MAX_FILTERS} filters of this list already; delete one first.")
+            raise InvalidFilter(
+                _("You keep %(most)s filters of this list already; delete one first.", most=MAX_FILTERS)
+            )
         kept, _is_new = SavedFilter.objects.update_or_create(
             user=user, of_list=of_list, name=name, defaults={"query": query, "is_shared": is_shared}
         )

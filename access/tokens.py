@@ -14,6 +14,7 @@ from access.errors import BadToken, NameTaken
 from access.models import ApiToken
 from access.roles import EVERYWHERE, Scope
 from access.secrets import digest_of, new_secret
+from access.sentences import said as _
 
 TOKEN_PREFIX: Final = "hfu"  # noqa: S105 (a prefix, not a secret)
 MAX_TOKEN_CHARS: Final = 512
@@ -49,7 +50,9 @@ def issue(
             )
             audit.record(by=by, action="api_token.create", subject=token, after=_described(token))
     except IntegrityError as error:
-        raise NameTaken(f"{user.get_username()} has a token {name!r} already.") from error
+        raise NameTaken(
+            _("%(user)s has a token %(name)s already.", user=user.get_username(), name=repr(name))
+        ) from error
     return token, secret
 
 

@@ -1,5 +1,7 @@
 """What can go wrong with agents; the docstring is the default message."""
 
+from access.sentences import said as _
+
 
 class AgentError(Exception):
     """The agent cannot do that."""
@@ -7,7 +9,7 @@ class AgentError(Exception):
     code = "invalid"
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (self.__doc__ or "").strip())
+        super().__init__(message or _((self.__doc__ or "").strip()))
 
 
 class AgentAlreadyExists(AgentError):

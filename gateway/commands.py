@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from access import audit
 from access.actors import SYSTEM, Actor
+from access.sentences import said as _
 from agents import services as agent_services
 from agents.errors import AgentOffline, AgentTimeout, CommandRefused
 from agents.models import Agent
@@ -63,7 +64,7 @@ def run_command(
     )
     answers = _wait_for_answers([row.pk], timeout_secs)
     if not answers:
-        raise AgentTimeout(f"The agent did not answer within {timeout_secs:g} seconds.")
+        raise AgentTimeout(_("The agent did not answer within %(secs)s seconds.", secs=f"{timeout_secs:g}"))
     if not answers[0].ok:
         raise CommandRefused(answers[0].error or None)
     return answers[0]

@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 
 from access import audit
 from access.actors import SYSTEM, Actor
+from access.sentences import said as _
 from agents.errors import AgentAlreadyExists, AgentOffline
 from agents.models import CONNECTED_STATUSES, MAX_LABEL_CHARS, MAX_LABELS, Agent
 from agents.services import AUDITED
@@ -94,13 +95,13 @@ def agent_problems(
     """Return what is wrong with these fields of an agent, by field; None is not looked at."""
     errors = {}
     if name is not None and (not name.strip() or len(name) > 255 or "\x00" in name):
-        errors["name"] = "expected 1 to 255 characters"
+        errors["name"] = _("expected 1 to 255 characters")
     if description is not None and (len(description) > 65_536 or "\x00" in description):
-        errors["description"] = "expected text of at most 65536 characters"
+        errors["description"] = _("expected text of at most 65536 characters")
     if labels is not None and (
         len(labels) > MAX_LABELS or not all(_is_label(*pair) for pair in labels.items())
     ):
-        errors["labels"] = 'expected an object of short strings such as {"zone": "eu"}'
+        errors["labels"] = _('expected an object of short strings such as {"zone": "eu"}')
     return errors
 
 

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone, translation
 
 from access.preferences import preference_of
@@ -16,7 +17,7 @@ ZONE_COOKIE: Final = "hetuflow_zone"
 
 
 class Preferences:
-    """Middleware that lets the admin follow its reader; REST is for programs, and its times are UTC."""
+    """Middleware that lets the admin follow its reader; REST is for programs: it speaks English, in UTC."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -26,11 +27,12 @@ class Preferences:
             return self.get_response(request)
         finally:
             timezone.deactivate()
+            translation.deactivate()
 
     def process_view(self, request: HttpRequest, _view: Any, _args: Any, _kwargs: Any) -> None:
         """Activate both for this request, once it is known who asks for which page."""
-        match = request.resolver_match
-        if match is None or match.app_names != ["admin"]:
+        if not request.path.startswith(reverse("admin:index")):
+            translation.activate("en")
             return
         language, zone = "", zone_of_browser(request)
         if request.user.is_authenticated:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from icalendar import Calendar as ICalendar
 
+from access.sentences import said as _
 from scheduling.calendars import is_known_country
 
 MAX_ENTRIES: Final = 1000
@@ -26,16 +27,21 @@ def calendar_problems(fields: Mapping[str, Any]) -> dict[str, str]:
         try:
             _check_list(fields.get(name, []), check)
         except BadEntry as error:
-            errors[name] = str(error)
+            errors[name] = error.args[0]
     country, subdivision = fields.get("country", ""), fields.get("subdivision", "")
     if country and not is_known_country(country):
-        errors["country"] = (
-            f"the holidays of {country[:20]!r} are not known; expected a code such as CN or DE"
+        errors["country"] = _(
+            "the holidays of %(country)s are not known; expected a code such as CN or DE",
+            country=repr(country[:20]),
         )
     elif subdivision and not country:
-        errors["subdivision"] = "expected a country with it"
+        errors["subdivision"] = _("expected a country with it")
     elif subdivision and not is_known_country(country, subdivision):
-        errors["subdivision"] = f"{country} has no part {subdivision[:20]!r} whose holidays are known"
+        errors["subdivision"] = _(
+            "%(country)s has no part %(subdivision)s whose holidays are known",
+            country=country,
+            subdivision=repr(subdivision[:20]),
+        )
     return errors
 
 
@@ -47,16 +53,16 @@ def days_of_ics(text: str) -> list[dict[str, str]]:
     if not text.strip():
         return []
     if len(text.encode()) > MAX_ICS_BYTES:
-        raise BadEntry(f"the file is larger than {MAX_ICS_BYTES} bytes")
+        raise BadEntry(_("the file is larger than %(most)s bytes", most=MAX_ICS_BYTES))
     try:
         events = list(ICalendar.from_ical(text).walk("VEVENT"))
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise BadEntry(f"no iCalendar file: {str(error)[:200]}") from None
+        raise BadEntry(_("no iCalendar file: %(problem)s", problem=str(error)[:200])) from None
     days = [day for event in events if (day := _day_of(event)) is not None]
     if not days:
-        raise BadEntry("the file holds no all-day event (VEVENT with DTSTART;VALUE=DATE)")
+        raise BadEntry(_("the file holds no all-day event (VEVENT with DTSTART;VALUE=DATE)"))
     if len(days) > MAX_ENTRIES:
-        raise BadEntry(f"the file holds more than {MAX_ENTRIES} all-day events")
+        raise BadEntry(_("the file holds more than %(most)s all-day events", most=MAX_ENTRIES))
     return days
 
 
@@ -67,7 +73,7 @@ def _day_of(event: Any) -> dict[str, str] | None:
         return None
     name = str(event.get("SUMMARY", ""))[:MAX_NAME_CHARS]
     if "RRULE" in event or "RDATE" in event:
-        raise BadEntry(f"{name[:60]!r} repeats; only single days and ranges are read")
+        raise BadEntry(_("%(name)s repeats; only single days and ranges are read", name=repr(name[:60])))
     last = getattr(end, "dt", None)
     if not isinstance(last, date) or isinstance(last, datetime):
         last = first + timedelta(days=1)
@@ -78,21 +84,21 @@ def _day_of(event: Any) -> dict[str, str] | None:
 
 def _check_list(value: Any, check: Callable[[_Entry], None]) -> None:
     if not isinstance(value, list) or len(value) > MAX_ENTRIES:
-        raise BadEntry(f"expected a list of at most {MAX_ENTRIES} objects")
+        raise BadEntry(_("expected a list of at most %(most)s objects", most=MAX_ENTRIES))
     for number, entry in enumerate(value, 1):
         if not isinstance(entry, Mapping):
-            raise BadEntry(f"entry {number}: expected an object")
+            raise BadEntry(_("entry %(number)s: expected an object", number=number))
         try:
             check(entry)
         except BadEntry as error:
-            raise BadEntry(f"entry {number}: {error}") from None
+            raise BadEntry(_("entry %(number)s: %(problem)s", number=number, problem=error)) from None
 
 
 def _check_day(entry: _Entry) -> None:
     _only(entry, {"date", "until", "name"})
     first = _day(entry.get("date"), "date")
     if entry.get("until") is not None and _day(entry["until"], "until") < first:
-        raise BadEntry("until lies before date")
+        raise BadEntry(_("until lies before date"))
     _short(entry.get("name", ""), "name")
 
 
@@ -100,17 +106,19 @@ def _check_window(entry: _Entry) -> None:
     _only(entry, {"weekdays", "from", "to"})
     weekdays = entry.get("weekdays")
     if not isinstance(weekdays, list) or not all(type(day) is int and 1 <= day <= 7 for day in weekdays):
-        raise BadEntry("weekdays: expected a list of numbers from 1 (Monday) to 7, such as [1, 2, 3, 4, 5]")
+        raise BadEntry(
+            _("weekdays: expected a list of numbers from 1 (Monday) to 7, such as [1, 2, 3, 4, 5]")
+        )
     begin, end = (_time(entry.get(name), name) for name in ("from", "to"))
     if end <= begin and end != time.min:
-        raise BadEntry("to: expected a time after from; 00:00 is the end of the day")
+        raise BadEntry(_("to: expected a time after from; 00:00 is the end of the day"))
 
 
 def _check_blackout(entry: _Entry) -> None:
     _only(entry, {"from", "to", "reason"})
     begin, end = (_instant(entry.get(name), name) for name in ("from", "to"))
     if end <= begin:
-        raise BadEntry("to: expected a time after from")
+        raise BadEntry(_("to: expected a time after from"))
     _short(entry.get("reason", ""), "reason")
 
 
@@ -123,23 +131,29 @@ _LISTS: Final[Mapping[str, Callable[[_Entry], None]]] = {
 
 def _only(entry: _Entry, known: set[str]) -> None:
     if unknown := sorted(set(entry) - known):
-        raise BadEntry(f"unknown field {unknown[0][:40]!r}; expected {', '.join(sorted(known))}")
+        raise BadEntry(
+            _(
+                "unknown field %(unknown)s; expected %(known)s",
+                unknown=repr(unknown[0][:40]),
+                known=", ".join(sorted(known)),
+            )
+        )
 
 
 def _day(value: Any, name: str) -> date:
     try:
         return date.fromisoformat(value)
     except (TypeError, ValueError):
-        raise BadEntry(f"{name}: expected a day such as 2026-05-01") from None
+        raise BadEntry(_("%(name)s: expected a day such as 2026-05-01", name=name)) from None
 
 
 def _time(value: Any, name: str) -> time:
     try:
         found = time.fromisoformat(value)
     except (TypeError, ValueError):
-        raise BadEntry(f"{name}: expected a time of the day such as 09:00") from None
+        raise BadEntry(_("%(name)s: expected a time of the day such as 09:00", name=name)) from None
     if found.tzinfo is not None:
-        raise BadEntry(f"{name}: the zone is the schedule's; expected a time such as 09:00")
+        raise BadEntry(_("%(name)s: the zone is the schedule's; expected a time such as 09:00", name=name))
     return found
 
 
@@ -149,10 +163,14 @@ def _instant(value: Any, name: str) -> datetime:
     except (TypeError, ValueError):
         found = None
     if found is None or found.tzinfo is None or not 1900 <= found.year <= 3000:
-        raise BadEntry(f"{name}: expected a time with its offset, such as 2026-12-24T00:00:00Z")
+        raise BadEntry(
+            _("%(name)s: expected a time with its offset, such as 2026-12-24T00:00:00Z", name=name)
+        )
     return found
 
 
 def _short(value: Any, name: str) -> None:
     if not isinstance(value, str) or len(value) > MAX_NAME_CHARS or "\x00" in value:
-        raise BadEntry(f"{name}: expected a string of at most {MAX_NAME_CHARS} characters")
+        raise BadEntry(
+            _("%(name)s: expected a string of at most %(most)s characters", name=name, most=MAX_NAME_CHARS)
+        )

@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 
 import holidays
 
+from access.sentences import said as _
+
 # Whoever is off for longer than this is not waited for.
 MAX_DAYS_AHEAD: Final = 366
 WEEKEND: Final = frozenset({6, 7})
@@ -149,7 +151,13 @@ class CalendarRules:
             candidate = day + timedelta(days=ahead * step)
             if self.is_business_day(candidate):
                 yield candidate
-        raise ValueError(f"{self.name or 'the calendar'} has no business day within a year of {day}")
+        raise ValueError(
+            _(
+                "%(calendar)s has no business day within a year of %(day)s",
+                calendar=self.name or _("the calendar"),
+                day=day,
+            )
+        )
 
 
 NO_CALENDAR: Final = CalendarRules()

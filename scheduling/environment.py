@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from access.sentences import said as _
+
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}\Z")
 MAX_ENVIRONMENT_BYTES: Final = 64 * 1024
 
@@ -59,16 +61,22 @@ def environment_problem(environment: object, *, allowed: Collection[str] = ()) -
     Names in `allowed` pass though they are dangerous.
     """
     if not isinstance(environment, Mapping):
-        return 'expected an object of strings such as {"STAGE": "test"}'
+        return _('expected an object of strings such as {"STAGE": "test"}')
     for name, value in environment.items():
         if not isinstance(name, str) or not _NAME.match(name):
-            return f"{str(name)[:80]!r} is not a name of an environment variable: letters, digits and _ only"
+            return _(
+                "%(name)s is not a name of an environment variable: letters, digits and _ only",
+                name=repr(str(name)[:80]),
+            )
         if not isinstance(value, str) or "\x00" in value:
-            return f"{name}: expected a string"
+            return _("%(name)s: expected a string", name=name)
         if _is_dangerous(name.upper()) and name not in allowed:
-            return f"{name} is reserved; an administrator can allow it with HETUFLOW_ALLOWED_ENVIRONMENT"
+            return _(
+                "%(name)s is reserved; an administrator can allow it with HETUFLOW_ALLOWED_ENVIRONMENT",
+                name=name,
+            )
     if sum(len(name) + len(value.encode()) for name, value in environment.items()) > MAX_ENVIRONMENT_BYTES:
-        return f"the variables together are larger than {MAX_ENVIRONMENT_BYTES} bytes"
+        return _("the variables together are larger than %(most)s bytes", most=MAX_ENVIRONMENT_BYTES)
     return None
 
 

@@ -10,6 +10,9 @@ from typing import Any, Final
 
 from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
 
+from access.sentences import said as _
+from scheduling.library_words import library_words
+
 MAX_BYTES: Final = 16 * 1024
 MAX_PROPERTIES: Final = 100
 _MAX_DEPTH: Final = 16
@@ -28,16 +31,18 @@ KEYWORDS: Final = _ANNOTATIONS | _PLAIN | _WITH_SCHEMA | _WITH_SCHEMAS | {"prope
 def schema_problem(schema: object) -> str | None:
     """Return what is wrong with a schema, None for a sound one."""
     if not isinstance(schema, Mapping) or schema.get("type") != "object":
-        return 'expected a schema of an object, such as {"type": "object", "properties": {}}'
+        return _('expected a schema of an object, such as {"type": "object", "properties": {}}')
     if len(json.dumps(schema)) > MAX_BYTES:
-        return f"larger than {MAX_BYTES} bytes"
+        return _("larger than %(most)s bytes", most=MAX_BYTES)
     problem = next(_problems(schema, "", _MAX_DEPTH), None)
     if problem is not None:
         return problem
     try:
         _validator(schema)
-    except (ValidationError, ValueError) as error:
-        return _told(error)
+    except ValidationError as error:
+        return _told(error.message, ".".join(str(part) for part in error.instance_path))
+    except ValueError as error:
+        return library_words(str(error))
     return _problem_of_defaults(schema)
 
 
@@ -56,10 +61,10 @@ def defaults_of(schema: Mapping[str, Any] | None) -> dict[str, Any]:
 def misfits(schema: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, str]:
     """Return what is wrong with parameters, by the name of each; "" stands for all of them together."""
     known = properties_of(schema)
-    errors = {name: "required" for name in schema.get("required", ()) if name not in parameters}
+    errors = {name: _("required") for name in schema.get("required", ()) if name not in parameters}
     if schema.get("additionalProperties") is False:
         errors |= {
-            name: f"unknown; the job knows {', '.join(sorted(known)) or 'none'}"
+            name: _("unknown; the job knows %(known)s", known=", ".join(sorted(known)) or _("none"))
             for name in parameters
             if name not in known
         }
@@ -68,7 +73,7 @@ def misfits(schema: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[st
         if not path and errors:
             continue
         name, below = (path[0], ".".join(path[1:])) if path else ("", "")
-        errors.setdefault(name, f"{below}: {error.message}" if below else error.message)
+        errors.setdefault(name, _told(error.message, below))
     return errors
 
 
@@ -87,13 +92,18 @@ def _problems(schema: object, at: str, depth: int) -> Iterator[str]:
     """Yield what is wrong with a schema and those inside it, as far as only we object to it."""
     where = f"{at}: " if at else ""
     if depth == 0:
-        yield f"{where}nested deeper than {_MAX_DEPTH}"
+        yield _("%(where)snested deeper than %(most)s", where=where, most=_MAX_DEPTH)
     elif isinstance(schema, Mapping):
         unknown = sorted(set(schema) - KEYWORDS)
         if unknown:
-            yield f"{where}{unknown[0]!r} is not one of the keywords {', '.join(sorted(KEYWORDS))}"
+            yield _(
+                "%(where)s%(unknown)s is not one of the keywords %(keywords)s",
+                where=where,
+                unknown=repr(unknown[0]),
+                keywords=", ".join(sorted(KEYWORDS)),
+            )
         if schema.get("$schema", _DIALECT) != _DIALECT:
-            yield f"{where}$schema: expected {_DIALECT}"
+            yield _("%(where)s$schema: expected %(dialect)s", where=where, dialect=_DIALECT)
         yield from _problems_of_properties(schema.get("properties", {}), at, depth)
         for keyword in _WITH_SCHEMA & schema.keys():
             yield from _problems(schema[keyword], _below(at, keyword), depth - 1)
@@ -102,21 +112,21 @@ def _problems(schema: object, at: str, depth: int) -> Iterator[str]:
                 for number, each in enumerate(schema[keyword]):
                     yield from _problems(each, _below(at, f"{keyword}.{number}"), depth - 1)
     elif not isinstance(schema, bool) or not at:
-        yield f"{where}expected a schema, an object"
+        yield _("%(where)sexpected a schema, an object", where=where)
 
 
 def _problems_of_properties(properties: object, at: str, depth: int) -> Iterator[str]:
     if not isinstance(properties, Mapping):
-        yield f"{_below(at, 'properties')}: expected an object of schemas"
+        yield _("%(below)s: expected an object of schemas", below=_below(at, "properties"))
         return
     if len(properties) > MAX_PROPERTIES:
-        yield f"{_below(at, 'properties')}: more than {MAX_PROPERTIES}"
+        yield _("%(below)s: more than %(most)s", below=_below(at, "properties"), most=MAX_PROPERTIES)
     for name, each in properties.items():
         here = _below(at, f"properties.{name}")
         if not 0 < len(name) <= _MAX_NAME_CHARS:
-            yield f"{here}: expected a name of 1 to {_MAX_NAME_CHARS} characters"
+            yield _("%(here)s: expected a name of 1 to %(most)s characters", here=here, most=_MAX_NAME_CHARS)
         elif not isinstance(each, Mapping):
-            yield f"{here}: expected a schema, an object"
+            yield _("%(here)s: expected a schema, an object", here=here)
         else:
             yield from _problems(each, here, depth - 1)
 
@@ -126,7 +136,7 @@ def _problem_of_defaults(schema: Mapping[str, Any]) -> str | None:
     for name, value in defaults_of(schema).items():
         error = next(_validator(properties_of(schema)[name]).iter_errors(value), None)
         if error is not None:
-            return f"properties.{name}.default: {error.message}"
+            return _told(error.message, f"properties.{name}.default")
     return None
 
 
@@ -134,9 +144,6 @@ def _below(at: str, keyword: str) -> str:
     return f"{at}.{keyword}" if at else keyword
 
 
-def _told(error: Exception) -> str:
-    """Return what a library says against a schema, on one line with the place."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    path = ".".join(str(part) for part in error.instance_path)
-    return f"{path}: {error.message}" if path else error.message
+def _told(message: str, at: str) -> str:
+    """Return what a library says against a value, with the place that it says it of."""
+    return _("%(at)s: %(problem)s", at=at, problem=library_words(message)) if at else library_words(message)

@@ -13,6 +13,7 @@ from itertools import islice, takewhile
 from typing import Final
 from zoneinfo import available_timezones
 
+from access.sentences import said as _
 from scheduling.timing import cron, expressions, zones
 from scheduling.timing.cron import Every
 from scheduling.timing.errors import ExpressionError
@@ -62,7 +63,11 @@ def validate(recurrence: Recurrence) -> None:
     """Raise RecurrenceError, naming the field and an example that works, where the rule is not sound."""
     if recurrence.timezone not in _zone_names():
         raise RecurrenceError(
-            "timezone", f"{recurrence.timezone!r} is not an IANA time zone; examples: UTC, Asia/Shanghai"
+            "timezone",
+            _(
+                "%(timezone)s is not an IANA time zone; examples: UTC, Asia/Shanghai",
+                timezone=repr(recurrence.timezone),
+            ),
         )
     _validate_bounds(recurrence)
     _validate_daylight(recurrence)
@@ -70,19 +75,24 @@ def validate(recurrence: Recurrence) -> None:
         try:
             _expressions(recurrence)
         except ExpressionError as error:
-            raise RecurrenceError("cron_expression", str(error)) from error
+            raise RecurrenceError("cron_expression", error.args[0]) from error
     elif recurrence.kind == "interval":
         interval = recurrence.interval_secs
         if type(interval) is not int or not 1 <= interval <= MAX_INTERVAL_SECS:
             raise RecurrenceError(
                 "interval_secs",
-                f"expected a whole number of seconds from 1 to {MAX_INTERVAL_SECS}, such as 300",
+                _(
+                    "expected a whole number of seconds from 1 to %(most)s, such as 300",
+                    most=MAX_INTERVAL_SECS,
+                ),
             )
     elif recurrence.kind == "once":
         if recurrence.start_time is None:
-            raise RecurrenceError("start_time", "required, such as 2026-12-24T18:00:00Z")
+            raise RecurrenceError("start_time", _("required, such as 2026-12-24T18:00:00Z"))
     else:
-        raise RecurrenceError("kind", f"{recurrence.kind!r} is not one of cron, interval, once")
+        raise RecurrenceError(
+            "kind", _("%(kind)s is not one of cron, interval, once", kind=repr(recurrence.kind))
+        )
 
 
 def next_after(recurrence: Recurrence, after: datetime) -> datetime | None:
@@ -246,19 +256,28 @@ def _validate_bounds(recurrence: Recurrence) -> None:
     for name in ("start_time", "end_time"):
         value = getattr(recurrence, name)
         if value is not None and value.tzinfo is None:
-            raise RecurrenceError(name, "expected a time with its zone, such as 2026-12-24T18:00:00Z")
+            raise RecurrenceError(name, _("expected a time with its zone, such as 2026-12-24T18:00:00Z"))
         if value is not None and not FIRST_YEAR <= value.year <= LAST_YEAR:
-            raise RecurrenceError(name, f"expected a year from {FIRST_YEAR} to {LAST_YEAR}")
+            raise RecurrenceError(
+                name,
+                _(
+                    "expected a year from %(first)s to %(last)s",
+                    first=FIRST_YEAR,
+                    last=LAST_YEAR,
+                ),
+            )
     start, end = recurrence.start_time, recurrence.end_time
     if start is not None and end is not None and end <= start:
-        raise RecurrenceError("end_time", "expected a time after start_time")
+        raise RecurrenceError("end_time", _("expected a time after start_time"))
 
 
 def _validate_daylight(recurrence: Recurrence) -> None:
     for name, choices in (("dst_gap", Gap), ("dst_overlap", Overlap)):
         value = getattr(recurrence, name)
         if value is not None and value not in list(choices):
-            raise RecurrenceError(name, f"expected one of {', '.join(choices)}, or null for what cron does")
+            raise RecurrenceError(
+                name, _("expected one of %(choices)s, or null for what cron does", choices=", ".join(choices))
+            )
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,9 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from access.sentences import said as _
 from agents.protocol.messages import CommandKind, LeaseLostAction
+from scheduling.library_words import library_words
 
 Seconds = Annotated[int, Meta(ge=0, le=30 * 86_400)]
 Timeout = Annotated[int, Meta(ge=1, le=30 * 86_400)]
@@ -76,10 +78,10 @@ _NUL: Final = "\x00"
 def clean_task_config(raw: object) -> dict[str, Any]:
     """Return `raw` as a complete configuration, defaults filled in; raise TaskConfigError."""
     if not isinstance(raw, Mapping):
-        raise TaskConfigError({"": 'expected an object such as {"cmd": "bash", "args": ["-c", "date"]}'})
-    errors = {str(name): "unknown field" for name in raw.keys() - _FIELD_TYPES.keys()}
+        raise TaskConfigError({"": _('expected an object such as {"cmd": "bash", "args": ["-c", "date"]}')})
+    errors = {str(name): _("unknown field") for name in raw.keys() - _FIELD_TYPES.keys()}
     if "cmd" not in raw:
-        errors["cmd"] = "required: one of " + ", ".join(typing.get_args(CommandKind))
+        errors["cmd"] = _("required: one of %(kinds)s", kinds=", ".join(typing.get_args(CommandKind)))
     for name in raw.keys() & _FIELD_TYPES.keys():
         try:
             msgspec.convert(raw[name], _FIELD_TYPES[name])
@@ -91,9 +93,11 @@ def clean_task_config(raw: object) -> dict[str, Any]:
     if _NUL in "".join(
         [*cleaned["args"], cleaned["working_dir"] or "", *cleaned["labels"], *cleaned["labels"].values()]
     ):
-        raise TaskConfigError({"args": "must not hold the character NUL"})
+        raise TaskConfigError({"args": _("must not hold the character NUL")})
     if len(msgspec.json.encode(cleaned)) > MAX_CONFIG_BYTES:
-        raise TaskConfigError({"args": f"the configuration is larger than {MAX_CONFIG_BYTES} bytes"})
+        raise TaskConfigError(
+            {"args": _("the configuration is larger than %(most)s bytes", most=MAX_CONFIG_BYTES)}
+        )
     return cleaned
 
 
@@ -105,5 +109,9 @@ def load_task_config(stored: Mapping[str, Any]) -> TaskConfig:
 def _readable(name: str, value: object, error: msgspec.ValidationError) -> str:
     choices = typing.get_args(_FIELD_TYPES[name])
     if typing.get_origin(_FIELD_TYPES[name]) is Literal:
-        return f"{value!r} is unknown; expected one of {', '.join(map(str, choices))}"
-    return str(error).replace(" - at `$", f" - at `{name}")
+        return _(
+            "%(value)s is unknown; expected one of %(choices)s",
+            value=repr(value),
+            choices=", ".join(map(str, choices)),
+        )
+    return library_words(str(error).replace(" - at `$", f" - at `{name}"))

@@ -14,11 +14,12 @@ from zoneinfo import ZoneInfo
 from jinja2 import StrictUndefined, TemplateError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from access.sentences import said as _
 from scheduling.calendars import NO_CALENDAR, CalendarRules
 
 MAX_TEMPLATE_CHARS: Final = 2000
 MAX_RENDERED_CHARS: Final = 10_000
-EXAMPLE: Final = 'an example that works: {{ business_date | format("%Y-%m-%d") }}'
+EXAMPLE: Final = _('an example that works: {{ business_date | format("%Y-%m-%d") }}')
 # Whatever repeats, multiplies or pads could take all the memory there is; parameters need none of it.
 _REFUSED: Final = (
     nodes.For,
@@ -40,7 +41,7 @@ class BadTemplate(ValueError):
     """A template is refused; the message says why, and gives an example that works."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(f"{message}; {EXAMPLE}")
+        super().__init__(_("%(problem)s; %(example)s", problem=message, example=EXAMPLE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,17 @@ def _rendered(value: Any, names: Mapping[str, Any]) -> Any:
         except BadTemplate:
             raise
         except (TemplateError, ValueError, TypeError, ArithmeticError, AttributeError) as error:
-            raise BadTemplate(f"{value[:80]!r} cannot be rendered: {error}") from None
+            raise BadTemplate(
+                _("%(value)s cannot be rendered: %(problem)s", value=repr(value[:80]), problem=error)
+            ) from None
         if len(text) > MAX_RENDERED_CHARS:
-            raise BadTemplate(f"{value[:80]!r} renders more than {MAX_RENDERED_CHARS} characters")
+            raise BadTemplate(
+                _(
+                    "%(value)s renders more than %(most)s characters",
+                    value=repr(value[:80]),
+                    most=MAX_RENDERED_CHARS,
+                )
+            )
         return text
     if isinstance(value, Mapping):
         return {name: _rendered(each, names) for name, each in value.items()}
@@ -108,24 +117,32 @@ def _rendered(value: Any, names: Mapping[str, Any]) -> Any:
 @lru_cache(maxsize=1024)
 def _compiled(text: str) -> Any:
     if len(text) > MAX_TEMPLATE_CHARS:
-        raise BadTemplate(f"a template is longer than {MAX_TEMPLATE_CHARS} characters")
+        raise BadTemplate(_("a template is longer than %(most)s characters", most=MAX_TEMPLATE_CHARS))
     try:
         tree = _ENVIRONMENT.parse(text)
     except TemplateError as error:
-        raise BadTemplate(f"{text[:80]!r} is no template: {error}") from None
+        raise BadTemplate(
+            _("%(text)s is no template: %(problem)s", text=repr(text[:80]), problem=error)
+        ) from None
     for node in tree.find_all(nodes.Node):
         if isinstance(node, _REFUSED):
-            raise BadTemplate(f"{type(node).__name__.lower()} is not allowed in a parameter")
+            raise BadTemplate(_("%(name)s is not allowed in a parameter", name=type(node).__name__.lower()))
         if isinstance(node, nodes.Call) and not isinstance(node.node, nodes.Name):
-            raise BadTemplate("methods are not called in a parameter")
+            raise BadTemplate(_("methods are not called in a parameter"))
         if isinstance(node, nodes.Filter) and node.name not in _FILTERS:
-            raise BadTemplate(f"{node.name!r} is not one of the filters {', '.join(sorted(_FILTERS))}")
+            raise BadTemplate(
+                _(
+                    "%(name)s is not one of the filters %(filters)s",
+                    name=repr(node.name),
+                    filters=", ".join(sorted(_FILTERS)),
+                )
+            )
     return _ENVIRONMENT.from_string(text)
 
 
 def _format(value: Any, pattern: str = "%Y-%m-%dT%H:%M:%S%z") -> str:
     if not isinstance(value, date) or len(pattern) > 200 or not _PATTERN.match(pattern):
-        raise BadTemplate("format takes a time or a day, and a pattern such as %Y%m%d")
+        raise BadTemplate(_("format takes a time or a day, and a pattern such as %Y%m%d"))
     return value.strftime(pattern)
 
 
@@ -134,12 +151,12 @@ def _day(value: Any) -> date:
         return value.date()
     if isinstance(value, date):
         return value
-    raise BadTemplate("expected a day, such as date or business_date")
+    raise BadTemplate(_("expected a day, such as date or business_date"))
 
 
 def _whole(value: Any) -> int:
     if type(value) is not int or abs(value) > 3660:
-        raise BadTemplate("expected a whole number of at most 3660")
+        raise BadTemplate(_("expected a whole number of at most 3660"))
     return value
 
 

@@ -54,7 +54,7 @@ def saved_filters_view(request: HttpRequest) -> HttpResponseBase:
             )
             messages.success(request, _("The filter is kept as “%(name)s”.") % {"name": kept.name})
     except InvalidFilter as error:
-        messages.error(request, _(str(error)))
+        messages.error(request, str(error))
     except (SavedFilter.DoesNotExist, ValueError, OverflowError):
         messages.error(request, _("There is no such filter of yours."))
     query = saved_filters.normal(query)

@@ -12,6 +12,7 @@ from django.db import transaction
 from access import audit
 from access.actors import SYSTEM, Actor
 from access.permits import Permit, anywhere
+from access.sentences import said as _
 from scheduling.calendars import NO_CALENDAR
 from scheduling.errors import BadRange, InvalidField, InvalidState
 from scheduling.judging import Rules, judge
@@ -37,6 +38,11 @@ _AUDITED: Final = (
     "only_missing",
     "status",
 )
+_ACTIONS: Final = {
+    "pause": _("pause this backfill"),
+    "resume": _("resume this backfill"),
+    "cancel": _("cancel this backfill"),
+}
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -54,24 +60,24 @@ def survey(*, schedule: Schedule, range_from: datetime, range_to: datetime, now:
     Raises BadRange where there are none, or more than MAX_INSTANTS.
     """
     if range_to < range_from:
-        raise BadRange("reversed", "range_to", "expected a time after range_from")
+        raise BadRange("reversed", "range_to", _("expected a time after range_from"))
     if range_to > now:
         raise BadRange(
-            "future", "range_to", "expected a time in the past; what is to come, the schedule runs"
+            "future", "range_to", _("expected a time in the past; what is to come, the schedule runs")
         )
     if schedule.counts_from_the_end:
-        text = "counts from the end of its runs, so it has no instants to run"
+        text = _("counts from the end of its runs, so it has no instants to run")
         raise BadRange("no_rule", "schedule_id", text)
     rule = recurrence_of(schedule)
     found = instants_between(rule, range_from - timedelta(microseconds=1), range_to, MAX_INSTANTS + 1)
     if not found:
-        raise BadRange("empty", "range_from", "the schedule has no instant from here to range_to")
+        raise BadRange("empty", "range_from", _("the schedule has no instant from here to range_to"))
     if len(found) > MAX_INSTANTS:
-        text = f"more than {MAX_INSTANTS} instants from range_from; shorten it"
+        text = _("more than %(most)s instants from range_from; shorten it", most=MAX_INSTANTS)
         raise BadRange("too_many", "range_to", text, count=MAX_INSTANTS)
     allowed = allowed_instants(found, None, schedule)
     if not allowed:
-        text = f"the calendar forbids all {len(found)} instants"
+        text = _("the calendar forbids all %(found)s instants", found=len(found))
         raise BadRange("forbidden", "range_from", text, count=len(found))
     return Survey(instants=allowed, forbidden=len(found) - len(allowed))
 
@@ -95,7 +101,7 @@ def create_backfill(
     Schedule.DoesNotExist.
     """
     if not 1 <= parallel <= MAX_PARALLEL:
-        raise InvalidField({"parallel": f"expected a whole number from 1 to {MAX_PARALLEL}"})
+        raise InvalidField({"parallel": _("expected a whole number from 1 to %(most)s", most=MAX_PARALLEL)})
     with transaction.atomic():
         schedule = lock_schedule(schedule_id, permit)
         found = survey(schedule=schedule, range_from=range_from, range_to=range_to, now=now)
@@ -176,7 +182,7 @@ def _switch(
         backfill: Backfill = backfills.get(pk=backfill_id)
         permit(backfill.namespace)
         if backfill.status not in LIVE:
-            raise InvalidState(action=f"{action} this backfill", current=backfill.status, allowed=LIVE)
+            raise InvalidState(action=_ACTIONS[action], current=backfill.status, allowed=LIVE)
         if backfill.status == changes["status"]:
             return backfill
         before = audit.snapshot(backfill, _AUDITED)

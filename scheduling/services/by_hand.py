@@ -13,6 +13,7 @@ from django.db import transaction
 
 from access import audit
 from access.actors import SYSTEM, Actor
+from access.sentences import said as _
 from scheduling.attempts import Attempt, Change, ReportedFact, decide, end
 from scheduling.errors import InvalidField, InvalidState, JobAtLimit
 from scheduling.models import Job, Task, TaskInstance
@@ -54,7 +55,7 @@ def create_attempt(
         task = Task.objects.select_for_update(of=("self",)).get(pk=task_id)
         if task.status not in TASK_CLAIMABLE:
             raise InvalidState(
-                action="begin an attempt of this task", current=task.status, allowed=TASK_CLAIMABLE
+                action=_("begin an attempt of this task"), current=task.status, allowed=TASK_CLAIMABLE
             )
         assignment = Assignment(task_id=task_id, agent_id=agent_id, place=_free_place(task.job_id))
         (begun,) = lifecycle.begin_attempts([assignment], now=now, lease_secs=_lease_secs(task))
@@ -77,9 +78,11 @@ def start_attempt(
     with transaction.atomic():
         instance = _locked(instance_id)
         if instance.status not in STARTABLE:
-            raise InvalidState(action="start this attempt", current=instance.status, allowed=STARTABLE)
+            raise InvalidState(action=_("start this attempt"), current=instance.status, allowed=STARTABLE)
         if agent_id is not None and instance.agent_id not in (None, agent_id):
-            raise InvalidField({"agent_id": f"the attempt belongs to agent {instance.agent_id}"})
+            raise InvalidField(
+                {"agent_id": _("the attempt belongs to agent %(agent_id)s", agent_id=instance.agent_id)}
+            )
         if agent_id is not None:
             TaskInstance.objects.filter(pk=instance_id).update(agent_id=agent_id)
         if instance.by_hand:
@@ -108,7 +111,9 @@ def complete_attempt(
     with transaction.atomic():
         instance = _locked(instance_id)
         if instance.status not in INSTANCE_LIVE:
-            raise InvalidState(action="complete this attempt", current=instance.status, allowed=INSTANCE_LIVE)
+            raise InvalidState(
+                action=_("complete this attempt"), current=instance.status, allowed=INSTANCE_LIVE
+            )
         if output:
             append_output(instance=instance, data=output.encode(), at=now)
         _report(
@@ -133,7 +138,9 @@ def update_attempt(
     with transaction.atomic():
         instance = _locked(instance_id)
         if instance.status not in INSTANCE_LIVE:
-            raise InvalidState(action="change this attempt", current=instance.status, allowed=INSTANCE_LIVE)
+            raise InvalidState(
+                action=_("change this attempt"), current=instance.status, allowed=INSTANCE_LIVE
+            )
         if fields:
             TaskInstance.objects.filter(pk=instance_id).update(**fields, updated_at=now)
         return _changed(instance, "task_instance.update", by=by)
@@ -148,7 +155,9 @@ def cancel_attempt(*, instance_id: uuid.UUID, now: datetime, by: Actor = SYSTEM)
     with transaction.atomic():
         instance = _locked(instance_id)
         if instance.status not in INSTANCE_LIVE:
-            raise InvalidState(action="cancel this attempt", current=instance.status, allowed=INSTANCE_LIVE)
+            raise InvalidState(
+                action=_("cancel this attempt"), current=instance.status, allowed=INSTANCE_LIVE
+            )
         reason = f"cancelled by {by.name}" if by.name else "cancelled"
         lifecycle.cancel_task(task_id=instance.task_id, now=now, reason=reason)
         end_cancelled_by_hand(task_id=instance.task_id, now=now)
@@ -170,7 +179,7 @@ def delete_attempt(*, instance_id: uuid.UUID, by: Actor = SYSTEM) -> None:
         instance = _locked(instance_id)
         if instance.status not in INSTANCE_TERMINAL:
             raise InvalidState(
-                action="delete this attempt", current=instance.status, allowed=INSTANCE_TERMINAL
+                action=_("delete this attempt"), current=instance.status, allowed=INSTANCE_TERMINAL
             )
         before = audit.snapshot(instance, _AUDITED)
         audit.record(

@@ -11,6 +11,7 @@ from django.db.models import ProtectedError
 from access import audit
 from access.actors import SYSTEM, Actor
 from access.roles import EVERYWHERE
+from access.sentences import said as _
 from scheduling.calendar_fields import BadEntry, calendar_problems, days_of_ics
 from scheduling.calendars import Blackout, CalendarRules, DaysOff, Window
 from scheduling.errors import AlreadyExists, InUse, InvalidField
@@ -28,7 +29,7 @@ _FIELDS: Final = (
     "blackouts",
 )
 _AUDITED_OF_FREEZE: Final = ("since", "until", "reason")
-_NO_NAMESPACE: Final = f"{EVERYWHERE} means every namespace"
+_NO_NAMESPACE: Final = _("%(everywhere)s means every namespace", everywhere=EVERYWHERE)
 
 
 def create_calendar(*, by: Actor = SYSTEM, **fields: Any) -> Calendar:
@@ -51,7 +52,7 @@ def update_calendar(*, calendar_id: int, by: Actor = SYSTEM, **fields: Any) -> C
     with transaction.atomic():
         calendar = Calendar.objects.select_for_update().get(pk=calendar_id)
         if fields.get("namespace", calendar.namespace) != calendar.namespace:
-            raise InvalidField({"namespace": "a calendar stays in its namespace"})
+            raise InvalidField({"namespace": _("a calendar stays in its namespace")})
         before = audit.snapshot(calendar, _FIELDS)
         _save(calendar, fields, by=by)
         after = audit.snapshot(calendar, _FIELDS)
@@ -79,7 +80,7 @@ def delete_calendar(*, calendar_id: int, by: Actor = SYSTEM) -> None:
         try:
             calendar.delete()
         except ProtectedError as error:
-            raise InUse("Schedules use this calendar; give them another one first.") from error
+            raise InUse(_("Schedules use this calendar; give them another one first.")) from error
 
 
 def freeze(
@@ -93,7 +94,7 @@ def freeze(
     if namespace == EVERYWHERE:
         errors["namespace"] = _NO_NAMESPACE
     if until is not None and until <= now:
-        errors["until"] = "expected a time in the future"
+        errors["until"] = _("expected a time in the future")
     if errors:
         raise InvalidField(errors)
     with transaction.atomic():
@@ -141,14 +142,14 @@ def check_calendar(calendar: Calendar) -> None:
     try:
         calendar.ics_dates = days_of_ics(calendar.ics)
     except BadEntry as error:
-        errors["ics"] = str(error)
+        errors["ics"] = error.args[0]
     if errors:
         raise InvalidField(errors)
 
 
 def _save(calendar: Calendar, fields: Mapping[str, Any], *, by: Actor) -> None:
     if unknown := fields.keys() - set(_FIELDS):
-        raise InvalidField(dict.fromkeys(unknown, "unknown field"))
+        raise InvalidField(dict.fromkeys(unknown, _("unknown field")))
     for name, value in fields.items():
         setattr(calendar, name, value)
     check_calendar(calendar)
@@ -159,7 +160,11 @@ def _save(calendar: Calendar, fields: Mapping[str, Any], *, by: Actor) -> None:
     except IntegrityError as error:
         if "calendar_name_unique_in_namespace" in str(error):
             raise AlreadyExists(
-                f"A calendar {calendar.name!r} exists already in namespace {calendar.namespace!r}."
+                _(
+                    "A calendar %(name)s exists already in namespace %(namespace)s.",
+                    name=repr(calendar.name),
+                    namespace=repr(calendar.namespace),
+                )
             ) from error
         raise
 

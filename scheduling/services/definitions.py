@@ -14,6 +14,7 @@ from access import audit
 from access.actors import SYSTEM, Actor
 from access.permits import Permit, anywhere
 from access.roles import EVERYWHERE
+from access.sentences import said as _
 from scheduling import hints
 from scheduling.environment import environment_problem
 from scheduling.errors import AlreadyExists, InvalidField, InvalidState
@@ -160,7 +161,7 @@ def enable_schedule(
         )
         if schedule.status == ScheduleStatus.EXPIRED:
             raise InvalidState(
-                action="enable this schedule, which has no instant left",
+                action=_("enable this schedule, which has no instant left"),
                 current=schedule.status,
                 allowed=(ScheduleStatus.ENABLED, ScheduleStatus.DISABLED),
             )
@@ -225,13 +226,13 @@ def task_config_for(
         return dict(base or job.task_config)
     limits = {"concurrency_policy", "max_concurrency"} & changes.keys()
     if limits:
-        raise InvalidField({f"config.{name}": "belongs to the job, not to one task" for name in limits})
+        raise InvalidField({f"config.{name}": _("belongs to the job, not to one task") for name in limits})
     try:
         config = clean_task_config({**(base or job.config), **changes})
     except TaskConfigError as error:
         raise InvalidField(_config_errors(error)) from error
     if job.command and not config["args"] and config["cmd"] not in _SCRIPT_FLAGS:
-        raise InvalidField({"config.args": f"required, because {config['cmd']} takes no script"})
+        raise InvalidField({"config.args": _("required, because %(cmd)s takes no script", cmd=config["cmd"])})
     return effective_config(config=config, command=job.command)
 
 
@@ -277,7 +278,7 @@ def _config_errors(error: TaskConfigError) -> dict[str, str]:
 
 
 def _save_job(job: Job, fields: Mapping[str, Any], *, by: Actor) -> Job:
-    errors: dict[str, str] = dict.fromkeys(fields.keys() - JOB_FIELDS, "unknown field")
+    errors: dict[str, str] = dict.fromkeys(fields.keys() - JOB_FIELDS, _("unknown field"))
     for name in fields.keys() & JOB_FIELDS:
         setattr(job, name, fields[name])
     errors |= job_problems(job)
@@ -301,8 +302,10 @@ def job_problems(job: Job) -> dict[str, str]:
         errors |= _config_errors(error)
     else:
         if job.command and not job.config["args"] and job.config["cmd"] not in _SCRIPT_FLAGS:
-            errors["command"] = (
-                f"{job.config['cmd']} takes no script; give config.args, or use {', '.join(_SCRIPT_FLAGS)}"
+            errors["command"] = _(
+                "%(cmd)s takes no script; give config.args, or use %(others)s",
+                cmd=job.config["cmd"],
+                others=", ".join(_SCRIPT_FLAGS),
             )
     return errors
 
@@ -325,9 +328,9 @@ def _write_job(job: Job, *, by: Actor) -> Job:
             job.save(force_update=True)
     except IntegrityError as error:
         if "job_name_unique_in_namespace" in str(error):
-            raise AlreadyExists(
-                f"A job {job.name!r} exists already in namespace {job.namespace!r}."
-            ) from error
+            facts = {"name": repr(job.name), "namespace": repr(job.namespace)}
+            text = _("A job %(name)s exists already in namespace %(namespace)s.", **facts)
+            raise AlreadyExists(text) from error
         raise
     return job
 
@@ -337,35 +340,37 @@ def _text_problems(job: Job) -> dict[str, str]:
     for name in ("namespace", "name"):
         value = getattr(job, name)
         if not isinstance(value, str) or not value.strip() or len(value) > 255 or "\x00" in value:
-            errors[name] = "expected 1 to 255 characters"
+            errors[name] = _("expected 1 to 255 characters")
     if job.namespace == EVERYWHERE:
-        errors["namespace"] = f"{EVERYWHERE} means every namespace"
+        errors["namespace"] = _("%(everywhere)s means every namespace", everywhere=EVERYWHERE)
     for name in ("description", "command"):
         value = getattr(job, name)
         if not isinstance(value, str) or "\x00" in value or len(value) > 65_536:
-            errors[name] = "expected text of at most 65536 characters"
+            errors[name] = _("expected text of at most 65536 characters")
     if not isinstance(job.tags, list) or not all(
         isinstance(tag, str) and len(tag) <= 255 for tag in job.tags
     ):
-        errors["tags"] = 'expected a list of strings such as ["nightly"]'
+        errors["tags"] = _('expected a list of strings such as ["nightly"]')
     return errors
 
 
 def check_schedule(schedule: Schedule, *, now: datetime) -> None:
     """Raise InvalidField where what a schedule states is not sound; writes nothing."""
     if schedule.kind not in SUPPORTED_KINDS:
-        raise InvalidField({"kind": f"{schedule.kind!r} cannot be planned; use {', '.join(SUPPORTED_KINDS)}"})
+        kinds = ", ".join(SUPPORTED_KINDS)
+        text = _("%(kind)s cannot be planned; use %(kinds)s", kind=repr(schedule.kind), kinds=kinds)
+        raise InvalidField({"kind": text})
     try:
         validate(recurrence_of(schedule))
     except RecurrenceError as error:
-        raise InvalidField({error.field: str(error)}) from error
+        raise InvalidField({error.field: error.args[0]}) from error
     for name, least in _LEAST.items():
         value = getattr(schedule, name)
         if value is not None and not least <= value <= 2**31 - 1:
-            raise InvalidField({name: f"expected a whole number from {least}"})
+            raise InvalidField({name: _("expected a whole number from %(least)s", least=least)})
     has_job = schedule.job_id is not None
     if has_job and schedule.calendar is not None and schedule.calendar.namespace != schedule.job.namespace:
-        raise InvalidField({"calendar_id": "the calendar belongs to another namespace than the job"})
+        raise InvalidField({"calendar_id": _("the calendar belongs to another namespace than the job")})
     check_parameters_of(schedule, now=now)
 
 

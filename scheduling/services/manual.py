@@ -10,6 +10,7 @@ from django.db.models import F
 
 from access import audit
 from access.actors import SYSTEM, Actor
+from access.sentences import said as _
 from scheduling import hints
 from scheduling.environment import environment_problem
 from scheduling.errors import InvalidField, InvalidState, JobArchived, JobDisabled
@@ -88,13 +89,15 @@ def update_task(
     with transaction.atomic():
         task = Task.objects.select_related("job").select_for_update(of=("self",)).get(pk=task_id)
         if task.status != TaskStatus.PENDING:
-            raise InvalidState(action="change this task", current=task.status, allowed=(TaskStatus.PENDING,))
+            raise InvalidState(
+                action=_("change this task"), current=task.status, allowed=(TaskStatus.PENDING,)
+            )
         _refuse_bad_values(environment=fields.get("environment"), priority=fields.get("priority"))
         if "parameters" in fields:
             fields["parameters"] = completed_parameters(task.job, fields["parameters"])
         if "scheduled_at" in fields:
             if task.schedule_id is not None:
-                raise InvalidField({"scheduled_at": "planned by the task's schedule; change that instead"})
+                raise InvalidField({"scheduled_at": _("planned by the task's schedule; change that instead")})
             fields["due_at"] = fields["scheduled_at"]
         changes = {**(config or {}), **({} if max_retries is None else {"max_retries": max_retries})}
         if changes:
@@ -116,7 +119,7 @@ def delete_task(*, task_id: int, by: Actor = SYSTEM) -> None:
     with transaction.atomic():
         task = Task.objects.select_for_update().get(pk=task_id)
         if task.status not in TASK_TERMINAL:
-            raise InvalidState(action="delete this task", current=task.status, allowed=TASK_TERMINAL)
+            raise InvalidState(action=_("delete this task"), current=task.status, allowed=TASK_TERMINAL)
         _record(task, "task.delete", by=by, before=_described(task))
         task.delete()
 
@@ -127,7 +130,7 @@ def cancel(*, task_id: int, now: datetime, by: Actor = SYSTEM) -> Task:
     with transaction.atomic():
         task = Task.objects.select_for_update().get(pk=task_id)
         if task.status in TASK_TERMINAL:
-            raise InvalidState(action="cancel this task", current=task.status, allowed=CANCELLABLE)
+            raise InvalidState(action=_("cancel this task"), current=task.status, allowed=CANCELLABLE)
         lifecycle.cancel_task(task_id=task_id, now=now, reason=reason)
         by_hand.end_cancelled_by_hand(task_id=task_id, now=now)
         cancelled = Task.objects.get(pk=task_id)
@@ -146,7 +149,7 @@ def retry(*, task_id: int, now: datetime, by: Actor = SYSTEM) -> Task:
         if task.status in TASK_RETRYABLE:
             _hold_job(task.job_id)
         if not lifecycle.retry_task(task_id=task_id, now=now, by=by.name):
-            raise InvalidState(action="retry this task", current=task.status, allowed=TASK_RETRYABLE)
+            raise InvalidState(action=_("retry this task"), current=task.status, allowed=TASK_RETRYABLE)
         retried = Task.objects.get(pk=task_id)
         before, after = {"status": task.status}, {"status": retried.status}
         _record(retried, "task.retry", by=by, before=before, after=after)
@@ -178,7 +181,7 @@ def _refuse_bad_values(
     if problem := environment_problem(environment or {}, allowed=settings.HETUFLOW_ALLOWED_ENVIRONMENT):
         errors["environment"] = problem
     if not -(2**31) <= (priority or 0) < 2**31:
-        errors["priority"] = "expected a whole number of 32 bits"
+        errors["priority"] = _("expected a whole number of 32 bits")
     if errors:
         raise InvalidField(errors)
 

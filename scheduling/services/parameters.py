@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from access.sentences import said as _
 from scheduling.calendars import NO_CALENDAR
 from scheduling.errors import InvalidField
 from scheduling.models import Job, Schedule
@@ -24,7 +25,7 @@ def completed_parameters(job: Job, parameters: Mapping[str, Any] | None) -> dict
     """
     complete = {**job.parameter_defaults, **(parameters or {})}
     if len(json.dumps(complete)) > MAX_PARAMETERS_BYTES:
-        raise InvalidField({"parameters": f"larger than {MAX_PARAMETERS_BYTES} bytes"})
+        raise InvalidField({"parameters": _("larger than %(most)s bytes", most=MAX_PARAMETERS_BYTES)})
     if job.parameters_schema is not None:
         errors = misfits(job.parameters_schema, complete)
         if errors:
@@ -39,12 +40,14 @@ def check_parameters_of(schedule: Schedule, *, now: datetime) -> None:
     """
     parameters = schedule.parameters
     if not isinstance(parameters, dict) or len(json.dumps(parameters)) > MAX_PARAMETERS_BYTES:
-        raise InvalidField({"parameters": f"expected an object of at most {MAX_PARAMETERS_BYTES} bytes"})
+        raise InvalidField(
+            {"parameters": _("expected an object of at most %(most)s bytes", most=MAX_PARAMETERS_BYTES)}
+        )
     calendar = NO_CALENDAR if schedule.calendar is None else rules_of(schedule.calendar)
     try:
         rendered = render_parameters(parameters, Moment(now, ZoneInfo(schedule.timezone), calendar))
     except ValueError as error:
-        raise InvalidField({"parameters": str(error)}) from error
+        raise InvalidField({"parameters": error.args[0]}) from error
     if schedule.job_id is not None:
         completed_parameters(schedule.job, rendered)
 
@@ -56,7 +59,12 @@ def refuse_misfit_schedules(job: Job, *, now: datetime) -> None:
         try:
             check_parameters_of(schedule, now=now)
         except InvalidField as error:
-            text = f"the schedule {str(schedule)!r} (#{schedule.pk}) does not fit: {error}"
+            text = _(
+                "the schedule %(schedule)s (#%(pk)s) does not fit: %(problem)s",
+                schedule=repr(str(schedule)),
+                pk=schedule.pk,
+                problem=error,
+            )
             raise InvalidField({"parameters_schema": text}) from error
 
 

@@ -16,6 +16,7 @@ from access import audit
 from access.actors import SYSTEM, Actor
 from access.models import AuditEntry
 from access.permits import Permit, anywhere
+from access.sentences import said as _
 from scheduling.errors import ChangedMeanwhile, InvalidField
 from scheduling.models import Calendar, Job, Schedule
 from scheduling.services.definitions import (
@@ -120,7 +121,9 @@ def _calendar(calendar_id: int | None) -> Calendar | None:
         return None
     found = Calendar.objects.filter(pk=calendar_id).first()
     if found is None:
-        raise InvalidField({"calendar_id": f"the calendar #{calendar_id} is gone"})
+        raise InvalidField(
+            {"calendar_id": _("the calendar #%(calendar_id)s is gone", calendar_id=calendar_id)}
+        )
     return found
 
 

@@ -7,6 +7,7 @@ from django.db import IntegrityError, transaction
 from access import audit
 from access.actors import SYSTEM, Actor
 from access.permits import Permit, anywhere
+from access.sentences import said as _
 from scheduling.errors import AlreadyExists, InvalidField
 from scheduling.models import Job, RetentionRule
 
@@ -25,7 +26,9 @@ def create_rule(
     """
     rule = RetentionRule(namespace=namespace, job=job, created_by=by.name)
     if job is not None and job.namespace != namespace:
-        raise InvalidField({"namespace": f"expected the job's, {job.namespace!r}, or none"})
+        raise InvalidField(
+            {"namespace": _("expected the job's, %(namespace)s, or none", namespace=repr(job.namespace))}
+        )
     with transaction.atomic():
         permit(namespace)
         _save(rule, fields, by=by)
@@ -72,16 +75,18 @@ def _locked(rule_id: int, permit: Permit) -> RetentionRule:
 
 
 def _save(rule: RetentionRule, fields: dict[str, Any], *, by: Actor) -> None:
-    errors = dict.fromkeys(fields.keys() - _LIMITS.keys(), "unknown field")
+    errors = dict.fromkeys(fields.keys() - _LIMITS.keys(), _("unknown field"))
     for name, most in _LIMITS.items():
         value = fields.get(name, getattr(rule, name))
         setattr(rule, name, value)
         if value is not None and not 0 <= value <= most:
-            errors[name] = f"expected a whole number from 0 (for ever) to {most}, or null"
+            errors[name] = _("expected a whole number from 0 (for ever) to %(most)s, or null", most=most)
     if not rule.namespace.strip() or len(rule.namespace) > 255 or "\x00" in rule.namespace:
-        errors["namespace"] = "expected 1 to 255 characters, or * for every namespace"
+        errors["namespace"] = _("expected 1 to 255 characters, or * for every namespace")
     if rule.keep_days is None and rule.keep_last is None:
-        errors.setdefault("keep_days", "expected keep_days or keep_last; to leave both open, delete the rule")
+        errors.setdefault(
+            "keep_days", _("expected keep_days or keep_last; to leave both open, delete the rule")
+        )
     if errors:
         raise InvalidField(errors)
     rule.updated_by = by.name
@@ -90,7 +95,7 @@ def _save(rule: RetentionRule, fields: dict[str, Any], *, by: Actor) -> None:
             rule.save()
     except IntegrityError as error:
         if "one_per_namespace" in str(error) or "job_id" in str(error):
-            raise AlreadyExists(f"There is a rule for {rule} already; change that.") from error
+            raise AlreadyExists(_("There is a rule for %(rule)s already; change that.", rule=rule)) from error
         raise
 
 

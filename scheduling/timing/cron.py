@@ -16,7 +16,9 @@ from typing import Final
 
 from cronsim import CronSim, CronSimError
 from cronsim.cronsim import last_weekday
+from django.utils.translation import gettext_noop
 
+from access.sentences import said as _
 from scheduling.timing.errors import ExpressionError
 from scheduling.timing.walking import LAST_YEAR, Clock
 
@@ -53,12 +55,16 @@ class _Field:
     names: dict[str, int] = field(default_factory=dict)
 
 
-_SECOND: Final = _Field("seconds", 0, 59)
-_MINUTE: Final = _Field("minutes", 0, 59)
-_HOUR: Final = _Field("hours", 0, 23)
-_DAY: Final = _Field("day of month", 1, 31)
-_MONTH: Final = _Field("month", 1, 12, {name: number + 1 for number, name in enumerate(_MONTHS)})
-_WEEKDAY: Final = _Field("day of week", 0, 7, {name: number for number, name in enumerate(_DAYS)})
+_SECOND: Final = _Field(gettext_noop("seconds"), 0, 59)
+_MINUTE: Final = _Field(gettext_noop("minutes"), 0, 59)
+_HOUR: Final = _Field(gettext_noop("hours"), 0, 23)
+_DAY: Final = _Field(gettext_noop("day of month"), 1, 31)
+_MONTH: Final = _Field(
+    gettext_noop("month"), 1, 12, {name: number + 1 for number, name in enumerate(_MONTHS)}
+)
+_WEEKDAY: Final = _Field(
+    gettext_noop("day of week"), 0, 7, {name: number for number, name in enumerate(_DAYS)}
+)
 _FIVE: Final = (_MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY)
 
 
@@ -117,8 +123,8 @@ def _parse(expression: str, seed: str) -> CronPattern | Every:
         days = None
     if days is None or not days.can_happen():
         # What is left to be wrong are days of months that have no such day.
-        (_, at), (months, _) = _tokens(text, offset)[-3:-1]
-        raise ExpressionError(f"no month of {months!r} has such a day", position=at)
+        (_day, at), (months, _at) = _tokens(text, offset)[-3:-1]
+        raise ExpressionError(_("no month of %(months)s has such a day", months=repr(months)), position=at)
     minute, hour = parts[-5], parts[-4]
     return CronPattern(
         days,
@@ -132,7 +138,7 @@ def _translated(text: str, offset: int, seed: str) -> list[str]:
     """Return the fields as cronsim reads them; `text` begins at `offset` of what was written."""
     tokens = _tokens(text, offset)
     if len(tokens) not in (5, 6):
-        message = f"{len(tokens)} fields where 5 are expected, or 6 with seconds first"
+        message = _("%(tokens)s fields where 5 are expected, or 6 with seconds first", tokens=len(tokens))
         at = tokens[6][1] if len(tokens) > 6 else offset + len(text)
         raise ExpressionError(message, position=at)
     fields = _FIVE if len(tokens) == 5 else (_SECOND, *_FIVE)
@@ -205,7 +211,7 @@ class CronDays:
         return days
 
 
-_NTH_EXAMPLE: Final = "an example that works: 0 9 * * FRI#2 (the second Friday)"
+_NTH_EXAMPLE: Final = _("an example that works: 0 9 * * FRI#2 (the second Friday)")
 # Stands where all days of the month are given as nearest weekdays; cronsim wants at least one number.
 _NO_DAY: Final = 1
 
@@ -215,14 +221,16 @@ def _parse_every(text: str, offset: int) -> Every:
     if found is None:
         known = ", ".join([*MACROS, "@every 90s"])
         raise ExpressionError(
-            f"{text[:40]!r} is not one of {known}", position=offset, example="an example that works: @daily"
+            _("%(text)s is not one of %(known)s", text=repr(text[:40]), known=known),
+            position=offset,
+            example=_("an example that works: @daily"),
         )
     seconds = sum(float(amount) * _UNITS[unit.lower()] for amount, unit in _AMOUNT.findall(found.group(1)))
     if seconds != int(seconds) or not 1 <= seconds <= MAX_EVERY.total_seconds():
         raise ExpressionError(
-            "an interval is a whole number of seconds, from one to a year",
+            _("an interval is a whole number of seconds, from one to a year"),
             position=offset + found.start(1),
-            example="an example that works: @every 1h30m",
+            example=_("an example that works: @every 1h30m"),
         )
     return Every(timedelta(seconds=int(seconds)))
 
@@ -270,7 +278,7 @@ def _translate_special(part: str, position: int, each: _Field) -> str | None:
         return f"{_number(near.group(1), position, each)}W"
     if each is _WEEKDAY and (nth := re.fullmatch(r"(\w+)#(\d+)", part)):
         if nth.group(2) not in "12345":
-            message = f"{part!r} counts beyond the five weeks of a month"
+            message = _("%(part)s counts beyond the five weeks of a month", part=repr(part))
             raise ExpressionError(message, position=position + nth.start(2), example=_NTH_EXAMPLE)
         return f"{_number(nth.group(1), position, each)}#{nth.group(2)}"
     if each is _WEEKDAY and len(part) > 1 and part.endswith("L"):
@@ -282,7 +290,10 @@ def _step(text: str | None, position: int, each: _Field) -> int | None:
     if text is None:
         return None
     if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) == 0:
-        raise ExpressionError(f"the step {text[:20]!r} of {each.name} is no number from 1", position=position)
+        raise ExpressionError(
+            _("the step %(text)s of %(name)s is no number from 1", text=repr(text[:20]), name=_(each.name)),
+            position=position,
+        )
     return int(text)
 
 
@@ -292,7 +303,15 @@ def _spread(borders: tuple[str, str], step: int | None, position: int, each: _Fi
     low = _number(first, position, each) if first else each.least
     high = _number(second, position + len(first) + 1, each) if second else _last(each)
     if low > high:
-        raise ExpressionError(f"the range {first}~{second} of {each.name} is empty", position=position)
+        raise ExpressionError(
+            _(
+                "the range %(first)s~%(second)s of %(name)s is empty",
+                first=first,
+                second=second,
+                name=_(each.name),
+            ),
+            position=position,
+        )
     digest = sha256(f"{seed} {each.name} {low} {high} {step}".encode()).digest()
     drawn = int.from_bytes(digest[:8], "big")
     if step is None:
@@ -315,11 +334,17 @@ def _number(text: str, position: int, each: _Field) -> int:
 
 
 def _bad(text: str, position: int, each: _Field) -> ExpressionError:
-    names = f" or {next(iter(each.names))} to {list(each.names)[-1]}" if each.names else ""
-    return ExpressionError(
-        f"{text[:20]!r} does not fit {each.name}: expected {each.least} to {each.most}{names}",
-        position=position,
-    )
+    facts = {"text": repr(text[:20]), "name": _(each.name), "least": each.least, "most": each.most}
+    message = _("%(text)s does not fit %(name)s: expected %(least)s to %(most)s", **facts)
+    if each.names:
+        first, *_others, last = each.names
+        message = _(
+            "%(text)s does not fit %(name)s: expected %(least)s to %(most)s or %(first)s to %(last)s",
+            **facts,
+            first=first,
+            last=last,
+        )
+    return ExpressionError(message, position=position)
 
 
 def _without_near_weekdays(days: str) -> tuple[str, frozenset[int]]:

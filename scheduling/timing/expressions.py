@@ -4,6 +4,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
+from access.sentences import said as _
 from scheduling.timing import cron, oncalendar, rules
 from scheduling.timing.cron import CronPattern, Every
 from scheduling.timing.errors import ExpressionError
@@ -25,14 +26,14 @@ def parse(text: str, *, zone: str, start: datetime | None, seed: str) -> tuple[E
     `seed` tells schedules apart for `~`. Raises ExpressionError, which names the line among several.
     """
     if not text.strip():
-        raise ExpressionError("required")
+        raise ExpressionError(_("required"))
     if len(text) > MAX_CHARS:
-        raise ExpressionError(f"longer than {MAX_CHARS} characters")
+        raise ExpressionError(_("longer than %(most)s characters", most=MAX_CHARS))
     lines = split(text)
     if len(lines) > MAX_LINES:
-        raise ExpressionError(f"more than {MAX_LINES} lines")
+        raise ExpressionError(_("more than %(most)s lines", most=MAX_LINES))
     if sum(map(rules.is_rule, lines)) > MAX_RULES:
-        raise ExpressionError(f"more than {MAX_RULES} rules", example=rules.EXAMPLE)
+        raise ExpressionError(_("more than %(most)s rules", most=MAX_RULES), example=rules.EXAMPLE)
     parsed = []
     for number, line in enumerate(lines, 1):
         try:

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
+from access.sentences import said as _
 from scheduling.timing.errors import ExpressionError
 from scheduling.timing.walking import Clock
 
@@ -25,7 +26,7 @@ SHORTHANDS: Final = {
     "yearly": "*-01-01 00:00:00",
     "annually": "*-01-01 00:00:00",
 }
-EXAMPLE: Final = "an example that works: Mon..Fri *-*-* 09:00"
+EXAMPLE: Final = _("an example that works: Mon..Fri *-*-* 09:00")
 FIRST_YEAR: Final = 1970
 LAST_YEAR: Final = 2199
 
@@ -96,9 +97,11 @@ def parse(expression: str) -> OnCalendarPattern:
     for token, position in tokens:
         kind = "time" if ":" in token else "date" if _DATE.match(token) else "weekdays"
         if kind not in expected:
-            hint = "; the zone belongs into timezone" if kind == "weekdays" else ""
+            hint = _("; the zone belongs into timezone") if kind == "weekdays" else ""
             raise ExpressionError(
-                f"{token[:40]!r} is not expected here{hint}", position=position, example=EXAMPLE
+                _("%(token)s is not expected here%(hint)s", token=repr(token[:40]), hint=hint),
+                position=position,
+                example=EXAMPLE,
             )
         expected = expected[expected.index(kind) + 1 :]
         if kind == "weekdays":
@@ -108,10 +111,10 @@ def parse(expression: str) -> OnCalendarPattern:
         else:
             times = (token, position)
     if len(expected) == 3:
-        raise ExpressionError("the expression is empty", example=EXAMPLE)
+        raise ExpressionError(_("the expression is empty"), example=EXAMPLE)
     pattern = _pattern(weekdays, *dates, *times)
     if not pattern.days.can_happen():
-        raise ExpressionError(f"{expression.strip()!r} never comes true", example=EXAMPLE)
+        raise ExpressionError(_("%(text)s never comes true", text=repr(expression.strip())), example=EXAMPLE)
     return pattern
 
 
@@ -120,9 +123,13 @@ def _pattern(
 ) -> OnCalendarPattern:
     day_parts, time_parts = _DATE.match(dates), _TIME.match(times)
     if day_parts is None:
-        raise ExpressionError(f"{dates[:40]!r} is no date", position=date_at, example=EXAMPLE)
+        raise ExpressionError(
+            _("%(dates)s is no date", dates=repr(dates[:40])), position=date_at, example=EXAMPLE
+        )
     if time_parts is None:
-        raise ExpressionError(f"{times[:40]!r} is no time", position=time_at, example=EXAMPLE)
+        raise ExpressionError(
+            _("%(times)s is no time", times=repr(times[:40])), position=time_at, example=EXAMPLE
+        )
 
     def values(found: re.Match[str], group: int, name: str, least: int, most: int, base: int) -> list[int]:
         text = found.group(group)
@@ -131,18 +138,18 @@ def _pattern(
     year_text = day_parts.group(1)
     years = range(FIRST_YEAR, LAST_YEAR + 1)
     if year_text is not None:
-        years = _values(year_text, "year", FIRST_YEAR, LAST_YEAR, date_at)  # type: ignore[assignment]
+        years = _values(year_text, _("year"), FIRST_YEAR, LAST_YEAR, date_at)  # type: ignore[assignment]
     days = CalendarDays(
         weekdays=weekdays,
         years=frozenset(years),
-        months=frozenset(values(day_parts, 2, "month", 1, 12, date_at)),
+        months=frozenset(values(day_parts, 2, _("month"), 1, 12, date_at)),
         days=frozenset(_days(day_parts.group(4), day_parts.group(3) == "~", date_at + day_parts.start(4))),
         is_last=day_parts.group(3) == "~",
     )
     clock = Clock(
-        hours=tuple(values(time_parts, 1, "hour", 0, 23, time_at)),
-        minutes=tuple(values(time_parts, 2, "minute", 0, 59, time_at)),
-        seconds=tuple(values(time_parts, 3, "second", 0, 59, time_at)),
+        hours=tuple(values(time_parts, 1, _("hour"), 0, 23, time_at)),
+        minutes=tuple(values(time_parts, 2, _("minute"), 0, 59, time_at)),
+        seconds=tuple(values(time_parts, 3, _("second"), 0, 59, time_at)),
     )
     is_wall_clock = not times.startswith("*") and not time_parts.group(2).startswith("*")
     return OnCalendarPattern(days, clock, is_wall_clock)
@@ -153,13 +160,23 @@ def _values(text: str, name: str, least: int, most: int, position: int) -> list[
     for item in text.split(","):
         match = _ITEM.match(item)
         if match is None:
-            raise ExpressionError(f"{item[:20]!r} does not fit {name}", position=position, example=EXAMPLE)
+            raise ExpressionError(
+                _("%(text)s does not fit %(name)s", text=repr(item[:20]), name=name),
+                position=position,
+                example=EXAMPLE,
+            )
         first, last, step = match.groups()
         begin = least if first == "*" else int(first)
         end = most if first == "*" or (step and last is None) else int(last or first)
         if not least <= begin <= end <= most or step in ("0", "00", "000", "0000"):
             raise ExpressionError(
-                f"{item[:20]!r} does not fit {name}: expected {least} to {most}",
+                _(
+                    "%(text)s does not fit %(name)s: expected %(least)s to %(most)s",
+                    text=repr(item[:20]),
+                    name=name,
+                    least=least,
+                    most=most,
+                ),
                 position=position,
                 example=EXAMPLE,
             )
@@ -171,9 +188,9 @@ def _values(text: str, name: str, least: int, most: int, position: int) -> list[
 def _days(text: str, is_last: bool, position: int) -> list[int]:
     """Return days of the month; from its end, a repetition goes towards the end: `~07/1` is a week."""
     if is_last and (found := re.fullmatch(r"(\d{1,2})/(\d{1,2})", text)):
-        first, step = (_values(part, "day", 1, 31, position)[0] for part in found.groups())
+        first, step = (_values(part, _("day"), 1, 31, position)[0] for part in found.groups())
         return [*range(first, 0, -step)]
-    return _values(text, "day", 1, 31, position)
+    return _values(text, _("day"), 1, 31, position)
 
 
 def _weekdays(token: str, position: int) -> frozenset[int]:
@@ -191,7 +208,10 @@ def _weekday(name: str, position: int) -> int:
         if name in names:
             return names.index(name)
     raise ExpressionError(
-        f"{name[:40]!r} is neither weekdays nor a date nor a time (a zone belongs into timezone)",
+        _(
+            "%(name)s is neither weekdays nor a date nor a time (a zone belongs into timezone)",
+            name=repr(name[:40]),
+        ),
         position=position,
         example=EXAMPLE,
     )

@@ -14,13 +14,14 @@ from zoneinfo import ZoneInfo
 from dateutil.relativedelta import relativedelta
 from dateutil.rrule import DAILY, HOURLY, MONTHLY, WEEKLY, YEARLY, rrule, rrulestr
 
+from access.sentences import said as _
 from scheduling.timing.errors import ExpressionError
 
-EXAMPLE: Final = "an example that works: RRULE:FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1"
-WITH_START: Final = "an example that works: DTSTART:20260302T090000 RRULE:FREQ=WEEKLY;INTERVAL=2"
-FINER: Final = "an example that works: */5 * * * *"
-HOURS_OF_MONTHS: Final = "an example that works: 0 */3 * 1,7 *"
-MANY_TIMES: Final = "an example that works: @every 10s"
+EXAMPLE: Final = _("an example that works: RRULE:FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1")
+WITH_START: Final = _("an example that works: DTSTART:20260302T090000 RRULE:FREQ=WEEKLY;INTERVAL=2")
+FINER: Final = _("an example that works: */5 * * * *")
+HOURS_OF_MONTHS: Final = _("an example that works: 0 */3 * 1,7 *")
+MANY_TIMES: Final = _("an example that works: @every 10s")
 MAX_COUNT: Final = 1000
 MAX_INTERVAL: Final = 1000
 MAX_TIMES_A_DAY: Final = 1440
@@ -143,10 +144,10 @@ def parse(expression: str, zone: str, start: datetime | None) -> RulePattern:
         text = text[stated.end() :]
     offset = expression.index(text) if text else len(expression)
     if begin is None:
-        message = "a rule counts from a start: give start_time, or DTSTART before RRULE"
+        message = _("a rule counts from a start: give start_time, or DTSTART before RRULE")
         raise ExpressionError(message, position=offset, example=WITH_START)
     if not _RULE.match(text):
-        message = "expected one RRULE, after a DTSTART if there is one"
+        message = _("expected one RRULE, after a DTSTART if there is one")
         raise ExpressionError(message, position=offset, example=EXAMPLE)
     _refuse_far_start(begin, offset)
     _refuse_many_times(text, offset)
@@ -157,26 +158,32 @@ def parse(expression: str, zone: str, start: datetime | None) -> RulePattern:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         named = re.search(r"\bBY[A-Z]+|\b(?:UNTIL|COUNT|INTERVAL|WKST|FREQ)\b", str(error).upper())
         at = _place(named.group(), text, offset) if named else offset
-        raise ExpressionError(f"{text[:80]!r} is no rule: {error}", position=at, example=EXAMPLE) from None
+        raise ExpressionError(
+            _("%(text)s is no rule: %(problem)s", text=repr(text[:80]), problem=error),
+            position=at,
+            example=EXAMPLE,
+        ) from None
     if problem := _problem(rule):
         part, message, example = problem
         raise ExpressionError(message, position=_place(part, text, offset), example=example)
     pattern = RulePattern(rule)
     if next(pattern.after(begin - timedelta(seconds=1)), None) is None:
-        raise ExpressionError(f"{text[:80]!r} never comes true", position=offset, example=EXAMPLE)
+        raise ExpressionError(
+            _("%(text)s never comes true", text=repr(text[:80])), position=offset, example=EXAMPLE
+        )
     return pattern
 
 
 def _problem(rule: rrule) -> tuple[str, str, str] | None:
     """Return which part of a rule is not taken, why, and what would do; None for a sound rule."""
     if rule._freq not in _STEPS:
-        return "FREQ", "a rule may not be finer than hourly; cron and intervals are", FINER
+        return "FREQ", _("a rule may not be finer than hourly; cron and intervals are"), FINER
     if rule._freq == HOURLY and any((rule._bymonth, rule._bymonthday, rule._byyearday, rule._byweekno)):
-        return "BY", "an hourly rule may not name months or days of them; cron does", HOURS_OF_MONTHS
+        return "BY", _("an hourly rule may not name months or days of them; cron does"), HOURS_OF_MONTHS
     if rule._interval > MAX_INTERVAL:
-        return "INTERVAL", f"INTERVAL is larger than {MAX_INTERVAL}", EXAMPLE
+        return "INTERVAL", _("INTERVAL is larger than %(most)s", most=MAX_INTERVAL), EXAMPLE
     if rule._count is not None and rule._count > MAX_COUNT:
-        return "COUNT", f"COUNT is larger than {MAX_COUNT}", EXAMPLE
+        return "COUNT", _("COUNT is larger than %(most)s", most=MAX_COUNT), EXAMPLE
     return None
 
 
@@ -187,7 +194,11 @@ def _place(part: str, text: str, offset: int) -> int:
 
 def _refuse_far_start(begin: datetime, offset: int) -> None:
     if not FIRST_YEAR <= begin.year <= LAST_YEAR:
-        message = f"a start is expected from {FIRST_YEAR} to {LAST_YEAR}"
+        message = _(
+            "a start is expected from %(first)s to %(last)s",
+            first=FIRST_YEAR,
+            last=LAST_YEAR,
+        )
         raise ExpressionError(message, position=offset, example=EXAMPLE)
 
 
@@ -198,7 +209,7 @@ def _refuse_many_times(text: str, offset: int) -> None:
         found = re.search(rf"{name}=([\d,]*)", text, re.IGNORECASE)
         times *= found.group(1).count(",") + 1 if found else 1
     if times > MAX_TIMES_A_DAY:
-        message = f"more than {MAX_TIMES_A_DAY} times a day"
+        message = _("more than %(most)s times a day", most=MAX_TIMES_A_DAY)
         raise ExpressionError(message, position=_place("BY", text, offset), example=MANY_TIMES)
 
 
@@ -208,17 +219,17 @@ def _refuse_large_numbers(text: str, offset: int) -> None:
     found, message = "", ""
     for name, most in _LARGEST.items():
         if any(int(number) > most for number in re.findall(r"\d+", parts.get(name, ""))):
-            found, message = name, f"{name} goes up to {most}"
+            found, message = name, _("%(name)s goes up to %(most)s", name=name, most=most)
     numbers = [int(number) for number in re.findall(r"\d+", parts.get("BYDAY", ""))]
     most = 53 if parts.get("FREQ") == "YEARLY" and "BYMONTH" not in parts else 5
     if numbers and parts.get("FREQ") not in ("YEARLY", "MONTHLY"):
-        found, message = "BYDAY", "weekdays are numbered in months and years only"
+        found, message = "BYDAY", _("weekdays are numbered in months and years only")
     elif any(not 1 <= number <= most for number in numbers):
-        found, message = "BYDAY", f"weekdays are numbered from 1 to {most}"
+        found, message = "BYDAY", _("weekdays are numbered from 1 to %(most)s", most=most)
     if "BYEASTER" in parts:
-        found, message = "BYEASTER", "BYEASTER is no part of a rule"
+        found, message = "BYEASTER", _("BYEASTER is no part of a rule")
     if "COUNT" in parts and "UNTIL" in parts:
-        found, message = "COUNT", "COUNT and UNTIL exclude each other"
+        found, message = "COUNT", _("COUNT and UNTIL exclude each other")
     if found:
         raise ExpressionError(message, position=_place(found, text, offset), example=EXAMPLE)
 

@@ -1,7 +1,8 @@
 """Every string of models and admin exists in Chinese, and the compiled catalogue is the one of the sources.
 
 To bring them up to date: `manage.py makemessages -l zh_Hans -i .venv -i tests --no-obsolete
---add-location=file`, translate what is empty in the .po file, `manage.py compilemessages`.
+--add-location=file`, translate what is empty in the .po file, `manage.py compilemessages`. It does not find
+the docstrings of errors, which are the messages of these.
 """
 
 import ast
@@ -13,11 +14,14 @@ import pytest
 from django.urls import reverse
 from django.utils.translation.template import templatize
 
+import access.errors
+import agents.errors
+import scheduling.errors
 from tests.admin_client import client_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = ROOT / "hetuflow/locale/zh_Hans/LC_MESSAGES/django.po"
-FUNCTIONS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
+FUNCTIONS = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext", "ngettext_lazy"}
 TEXT = r"u?('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
 CALL_IN_TEMPLATE = re.compile(rf"\b(?:_|n?gettext)\(\s*{TEXT}(?:,\s*{TEXT})?")
 # Messages of REST are for programs and their authors.
@@ -44,8 +48,16 @@ def texts_of_template(path):
         yield from (ast.literal_eval(text) for text in found.groups() if text)
 
 
+def messages_of_errors():
+    """Yield the docstrings of the errors that say no more than these."""
+    for module in (access.errors, agents.errors, scheduling.errors):
+        for kind in vars(module).values():
+            if isinstance(kind, type) and kind.__module__ == module.__name__ and "__init__" not in vars(kind):
+                yield kind.__doc__.strip()
+
+
 def marked_texts():
-    texts = {text for path in SOURCES for text in texts_of_python(path)}
+    texts = {text for path in SOURCES for text in texts_of_python(path)} | {*messages_of_errors()}
     return texts | {
         text.replace("%%", "%")
         for path in (ROOT / "templates").rglob("*.html")
@@ -56,7 +68,7 @@ def marked_texts():
 def read_catalogue(path):
     """Return (msgid, msgid_plural, translations, is fuzzy) of every entry of a .po file."""
     entries = []
-    for block in path.read_text().split("\n\n"):
+    for block in re.split(r'\n\n|(?<=")\n(?=#)', path.read_text()):
         fields, current = {}, None
         for line in block.splitlines():
             if found := re.match(r"(msgid|msgid_plural|msgstr(?:\[\d\])?) (\".*\")\Z", line):

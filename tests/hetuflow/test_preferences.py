@@ -6,6 +6,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils.timezone import get_current_timezone_name
+from django.utils.translation import get_language
 
 from access.models import Preference
 from hetuflow.preferences import ZONE_COOKIE
@@ -127,6 +129,19 @@ def test_rest_tells_everybody_utc(browser):
     factories.task(now=LATE)
     answer = browser.get("/api/v1/tasks", headers={"accept": "application/json"}).json()
     assert answer["data"][0]["scheduled_at"] == "2026-03-02T23:30:00.000000Z"
+
+
+@pytest.mark.parametrize("name", ["overview", "find"])
+def test_parts_of_pages_follow_their_reader_as_pages_do(browser, name):
+    browser.post(PAGE, {"language": "zh-hans", "time_zone": "Asia/Shanghai"})
+    response = another_machine().get(reverse(name), headers={"accept-language": "en"})
+    assert response["Content-Language"] == "zh-hans"
+
+
+def test_what_one_request_speaks_is_not_left_to_the_next(browser):
+    browser.post(PAGE, {"language": "zh-hans", "time_zone": "Asia/Shanghai"})
+    assert browser.get(PAGE)["Content-Language"] == "zh-hans"
+    assert (get_language(), get_current_timezone_name()) == ("en", "UTC")
 
 
 def test_nobody_chooses_without_being_logged_in():
