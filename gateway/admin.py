@@ -100,6 +100,7 @@ class AgentAdmin(FindsParts, ShowsAgents):
     form = AgentForm
     model_fields = ("name", "description", "enabled")
     fields_to_look_at = ("labels",)
+    list_before_template = "admin/agents/agent/list_head.html"
     change_form_outer_before_template = "admin/agents/agent/summary.html"
     change_form_outer_after_template = "admin/agents/agent/related.html"
     list_display = ("agent", "state", "slots", "load", "all_labels", "runs_version", "heartbeat")

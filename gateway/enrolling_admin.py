@@ -12,7 +12,6 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
-from unfold.decorators import action
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from access.callers import actor_of
@@ -29,6 +28,7 @@ from scheduling.admin.permissions import may
 from scheduling.clock import database_now
 
 _LISTED_TOKENS: Final = 50
+_USUAL_LIFE: Final = int(enrollment.DEFAULT_LIFE.total_seconds())
 _ENROLLMENT_LIVES: Final = (
     (900, gettext_lazy("15 minutes")),
     (3600, gettext_lazy("1 hour")),
@@ -45,7 +45,7 @@ _TOKEN_LIVES: Final = (
 
 
 class EnrolForm(forms.Form):
-    """What a new machine will be. Who becomes an agent that is there has its name and labels."""
+    """What a new machine will be; empty, it is the usual. Who becomes an agent that is there has its name."""
 
     name = forms.CharField(
         label=gettext_lazy("Name"),
@@ -63,7 +63,8 @@ class EnrolForm(forms.Form):
         label=gettext_lazy("Valid for"),
         coerce=int,
         choices=_ENROLLMENT_LIVES,
-        initial=900,
+        required=False,
+        initial=_USUAL_LIFE,
         widget=UnfoldAdminSelectWidget,
         help_text=gettext_lazy("The token is good once; after that time it is good for nothing."),
     )
@@ -177,41 +178,50 @@ TOKEN_BUTTONS: Final = (
 class EnrollingAdmin(ServiceAdmin):
     """The part of the agents' admin that lets machines in."""
 
-    actions_list = ("enrol",)
+    change_list_template = "admin/agents/agent/change_list.html"
 
     def get_urls(self) -> list[URLPattern]:
-        arrival = self.admin_site.admin_view(require_GET(self.arrival_view))
-        return [path("enrol/arrival/", arrival, name="agents_agent_arrival"), *super().get_urls()]
+        view = self.admin_site.admin_view
+        return [
+            path("enrol/", view(self.enrol_view), name="agents_agent_enrol"),
+            path("enrol/arrival/", view(require_GET(self.arrival_view)), name="agents_agent_arrival"),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        can_enrol = self.has_enrol_permission(request)
+        return super().changelist_view(request, {"can_enrol": can_enrol, **(extra_context or {})})
 
     def has_enrol_permission(self, request: HttpRequest) -> bool:
         return may(request, "agents.add_enrollmenttoken")
 
-    @action(  # type: ignore[untyped-decorator]
-        description=gettext_lazy("Enrol a machine"),
-        url_path="enrol",
-        icon="add_link",
-        # Not by the permission's name, which unfold's checks would look up in the database at every start.
-        permissions=["enrol"],
-    )
-    def enrol(self, request: HttpRequest) -> HttpResponse:
-        """Make an enrolment token and show the command for the new machine, this once."""
+    def enrol_view(self, request: HttpRequest) -> HttpResponse:
+        """Make an enrolment token and show the command for the new machine, this once.
+
+        A POST without a field makes the usual one. What the form below the command makes takes its place.
+        """
+        if not self.has_enrol_permission(request):
+            raise PermissionDenied
         agent = self.object_or_redirect(request, request.GET["agent"]) if "agent" in request.GET else None
         if isinstance(agent, HttpResponse):
             return agent
-        if request.method == "POST" and "take_back" in request.POST:
+        if "take_back" in request.POST:
             self._take_back(request)
             return HttpResponseRedirect(request.get_full_path())
         form = EnrolForm(request.POST if request.method == "POST" else None, agent=agent)
-        if form.is_valid():
-            return self._enrolment_page(request, agent, form.cleaned_data)
+        made = self._made(request, agent, form.cleaned_data) if form.is_valid() else {}
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "original": agent,
-            "title": self._title(agent),
+            "title": _("Enrol a machine as %(agent)s") % {"agent": agent} if agent else _("Enrol a machine"),
             "form": form,
+            "replaces": request.POST.get("replaces", ""),
             "waiting": self._waiting() if may(request, "agents.view_enrollmenttoken") else [],
             "can_take_back": may(request, "agents.delete_enrollmenttoken"),
+            **made,
         }
         return TemplateResponse(request, "admin/agents/agent/enrol.html", context)
 
@@ -240,26 +250,24 @@ class EnrollingAdmin(ServiceAdmin):
             "enrol_url": enrol_url if self.has_enrol_permission(request) else "",
         }
 
-    def _enrolment_page(
-        self, request: HttpRequest, agent: Agent | None, fields: dict[str, Any]
-    ) -> HttpResponse:
+    def _made(self, request: HttpRequest, agent: Agent | None, fields: dict[str, Any]) -> dict[str, Any]:
+        """Make a token instead of the one that was shown before, and return what the page shows of it."""
+        replaced = request.POST.get("replaces", "")
+        if replaced and may(request, "agents.delete_enrollmenttoken"):
+            self._revoke(request, replaced)
         created = enrollment.create_enrollment_token(
             now=database_now(),
             name=fields.get("name", ""),
             labels=fields.get("labels"),
             agent=agent,
-            life=timedelta(seconds=fields["life"]),
+            life=timedelta(seconds=fields["life"] or _USUAL_LIFE),
             by=actor_of(request),
         )
-        context = {
-            **self.admin_site.each_context(request),
+        return {
             **self._arrival(created.row, str(created.row.pk)),
-            "opts": self.opts,
-            "original": agent,
-            "title": self._title(agent),
             "command": enroll_command(request, created.secret),
+            "replaces": created.row.pk,
         }
-        return TemplateResponse(request, "admin/agents/agent/enrolled.html", context)
 
     def _arrival(self, row: EnrollmentToken | None, wanted: str) -> dict[str, Any]:
         """Return how far a machine has come: `state` is waiting, enrolled, connected, expired or gone."""
@@ -292,20 +300,22 @@ class EnrollingAdmin(ServiceAdmin):
         ]
 
     def _take_back(self, request: HttpRequest) -> None:
-        wanted = request.POST["take_back"]
-        if not may(request, "agents.delete_enrollmenttoken") or not (wanted.isascii() and wanted.isdigit()):
+        if not may(request, "agents.delete_enrollmenttoken"):
             self.message_user(request, _("The token cannot be taken back."), messages.ERROR)
-            return
+        elif self._revoke(request, request.POST["take_back"]):
+            self.message_user(request, _("The token is good for nothing any more."), messages.SUCCESS)
+        else:
+            self.message_user(request, _("A machine has used the token already."), messages.ERROR)
+
+    def _revoke(self, request: HttpRequest, wanted: str) -> bool:
+        """Take a token back, and return whether there was one that no machine has used."""
+        if not (wanted.isascii() and wanted.isdigit() and len(wanted) < 19):
+            return False
         try:
             enrollment.revoke_enrollment_token(token_id=int(wanted), by=actor_of(request))
         except (TokenUsed, EnrollmentToken.DoesNotExist):
-            self.message_user(request, _("A machine has used the token already."), messages.ERROR)
-        else:
-            self.message_user(request, _("The token is good for nothing any more."), messages.SUCCESS)
-
-    @staticmethod
-    def _title(agent: Agent | None) -> str:
-        return _("Enrol a machine as %(agent)s") % {"agent": agent} if agent else _("Enrol a machine")
+            return False
+        return True
 
 
 def _listed(token: AgentToken, now: datetime) -> dict[str, Any]:

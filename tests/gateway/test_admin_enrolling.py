@@ -4,12 +4,15 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from access.models import AuditEntry
 from agents import enrollment
 from agents.clock import database_now
+from agents.errors import TokenRefused
 from agents.models import Agent, AgentToken, EnrollmentToken
 from agents.tokens import authenticate_token, issue_token, revoke_token
 from gateway.models import Connection, Server
@@ -55,9 +58,47 @@ def connect(agent):
 # --- enrolling ----------------------------------------------------------------------------------------
 
 
-def test_the_list_leads_to_the_page_that_makes_a_token_and_shows_the_command_once(browser):
-    assert f'href="{ENROL}"' in browser.get(LIST).content.decode()
-    assert browser.get(ENROL).status_code == 200
+def test_one_press_in_the_list_makes_the_usual_token_and_shows_the_command(browser):
+    assert f'<form method="post" action="{ENROL}"' in browser.get(LIST).content.decode()
+    response = browser.post(ENROL)
+    stored = EnrollmentToken.objects.get()
+    assert (stored.name, stored.labels, stored.agent, stored.created_by) == ("", {}, None, "root")
+    assert stored.expires_at - stored.created_at == enrollment.DEFAULT_LIFE
+    assert enroll(secret_in(response), hostname="mill-3").name == "mill-3"
+
+
+def test_looking_makes_no_token_nor_does_a_form_of_another_site(browser):
+    assert "command" not in browser.get(ENROL).context
+    elsewhere = Client(enforce_csrf_checks=True)
+    elsewhere.force_login(User.objects.get(username="root"))
+    assert elsewhere.post(ENROL).status_code == 403
+    assert not EnrollmentToken.objects.exists()
+
+
+def test_what_the_form_below_a_command_makes_takes_its_place(browser):
+    first = browser.post(ENROL)
+    replaced = first.context["replaces"]
+    assert f'name="replaces" value="{replaced}"' in first.content.decode()
+    wrong = browser.post(ENROL, {"replaces": replaced, "labels": "zone"})
+    assert f'name="replaces" value="{replaced}"' in wrong.content.decode()
+    second = browser.post(ENROL, {"replaces": replaced, "name": "build-7"})
+    stored = EnrollmentToken.objects.get()
+    assert (stored.name, stored.pk) == ("build-7", second.context["replaces"])
+    with pytest.raises(TokenRefused):
+        enroll(secret_in(first))
+    enroll(secret_in(second))
+    browser.post(ENROL, {"replaces": stored.pk})
+    assert EnrollmentToken.objects.filter(pk=stored.pk).exists(), "what a machine used stays in the records"
+
+
+def test_the_list_renews_its_rows(browser):
+    factories.agent()
+    content = browser.get(LIST).content.decode()
+    assert 'data-refresh-of="result_list"' in content
+    assert 'id="result_list"' in content
+
+
+def test_the_page_shows_the_command_once(browser):
     response = browser.post(ENROL, {"name": "build-7", "labels": "zone=eu", "life": "3600"})
     stored = EnrollmentToken.objects.get()
     assert (stored.name, stored.labels, stored.created_by) == ("build-7", {"zone": "eu"}, "root")
@@ -78,7 +119,6 @@ def test_the_list_leads_to_the_page_that_makes_a_token_and_shows_the_command_onc
         ({"labels": "zone", "life": "900"}, "labels"),
         ({"labels": "zone=" + "x" * 256, "life": "900"}, "labels"),
         ({"life": "12345678"}, "life"),
-        ({}, "life"),
     ],
 )
 def test_what_is_wrong_is_said_at_its_field_and_no_token_is_made(browser, values, field):

@@ -2,6 +2,7 @@
 // another one, as long as the answer says so, too. What is there stays and takes on what changed, so focus, scroll
 // position, selected text and opened details stay as they are; <… data-keep> is left alone. Without an answer
 // <… data-refresh-note data-lost="…" data-signed-out="…" hidden> in it says so. Hidden pages ask for nothing.
+// <div data-refresh-of="ID" data-refresh-secs="4" hidden> lets an element be renewed that is not ours to mark.
 "use strict";
 
 (() => {
@@ -101,7 +102,7 @@
     }
   };
 
-  const follow = (part) => {
+  const follow = (part, mark) => {
     let failures = 0;
     let timer = 0;
     let isAsking = false;
@@ -109,8 +110,8 @@
 
     const plan = () => {
       window.clearTimeout(timer);
-      if (part.isConnected && part.dataset.refreshSecs && !document.hidden) {
-        const pause = Number(part.dataset.refreshSecs) * 1000;
+      if (part.isConnected && mark.dataset.refreshSecs && !document.hidden) {
+        const pause = Number(mark.dataset.refreshSecs) * 1000;
         timer = window.setTimeout(go, failures ? Math.min(pause * 2 ** failures, MAX_PAUSE_MS) : pause);
       }
     };
@@ -143,12 +144,12 @@
 
     document.addEventListener("visibilitychange", () => {
       window.clearTimeout(timer);
-      if (!document.hidden && part.dataset.refreshSecs) {
+      if (!document.hidden && mark.dataset.refreshSecs) {
         go();
       }
     });
     window.addEventListener("online", () => {
-      if (failures && part.dataset.refreshSecs) {
+      if (failures && mark.dataset.refreshSecs) {
         go();
       }
     });
@@ -161,8 +162,11 @@
   };
 
   document.addEventListener("DOMContentLoaded", () => {
-    for (const part of document.querySelectorAll("[data-refresh-secs]")) {
-      follow(part);
+    for (const mark of document.querySelectorAll("[data-refresh-secs]")) {
+      const part = mark.dataset.refreshOf ? document.getElementById(mark.dataset.refreshOf) : mark;
+      if (part) {
+        follow(part, mark);
+      }
     }
   });
 })();
