@@ -14,6 +14,7 @@ FIGURES = {
     "creates": r"jobs over HTTP: share of the bare rate\s+\d+\.\d\d",
     "lists": r"lists within 1\.5 times the cost over 500\s+\d+ of \d+",
     "lateness": r"10 tasks at one instant, \d+ slots\s+p50 -?\d+\.\d, p99 -?\d+\.\d, max -?\d+\.\d ms",
+    "overview": r"counted of the day, and exactly\s+([\d,]+) and \1\b",
     "planning": r"tick among 2,000 against 1,000\s+\d+\.\d\d",
     "recurrence": r"30 2 \* \* \*: next\s+\d+\.\d\d of cronsim",
     "retention": r"looks that saw the writer wait for a lock\s+0 of \d+",

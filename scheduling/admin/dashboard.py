@@ -21,7 +21,7 @@ from scheduling.admin.permissions import may, seen_by
 from scheduling.admin.reasons import reason_words
 from scheduling.admin.tasks import exit_words, job_link
 from scheduling.models import Job, Task
-from scheduling.services.recent_runs import Runs
+from scheduling.services.run_counts import DAY, Runs
 from scheduling.states import Outcome, TaskStatus
 
 # Short of a difference like this, a day is like the one before.
@@ -90,6 +90,7 @@ def _tasks(found: overview.Figures, sight: overview.Sight) -> dict[str, Any]:
         "missed_count": _number(outcomes[Outcome.MISSED]),
         **_success(found.runs, found.before),
         "counted_since": words.time_of_day(found.runs.since) if found.runs.is_part else "",
+        "counted_at": words.time_of_day(found.runs.counted_at) if found.is_aged else "",
         "legend": legend(found.runs),
         **hour_rows(found),
         "delay": delay_picture(found),
@@ -99,12 +100,12 @@ def _tasks(found: overview.Figures, sight: overview.Sight) -> dict[str, Any]:
 
 
 def _success(runs: Runs, before: Runs) -> dict[str, Any]:
-    """Return the rate of success, and how it differs from that of the day before."""
-    rate, rate_before = runs.success_rate, before.success_rate
+    """Return the rate of success, and how it differs from that of the day before, once that is counted."""
+    rate, rate_before = runs.success_rate, None if before.is_part else before.success_rate
     failed_before = before.by_status()[TaskStatus.FAILED]
     found = {
         "success_rate": words.MISSING if rate is None else f"{100 * rate:.1f} %",
-        "failed_before": "" if before.is_part or rate_before is None else _number(failed_before),
+        "failed_before": "" if rate_before is None else _number(failed_before),
         "trend": "",
     }
     if rate is not None and rate_before is not None:
@@ -168,7 +169,7 @@ def _next_runs(sight: overview.Sight) -> list[dict[str, Any]]:
             "job_link": job_link(schedule.job, is_seen=sight.shows(schedule.job)),
             "rule": words.rule(schedule),
             "at": words.moment(instant, now=now),
-            "clock": words.told(instant, "%H:%M:%S" if instant - now < overview.DAY else "%m-%d %H:%M"),
+            "clock": words.told(instant, "%H:%M:%S" if instant - now < DAY else "%m-%d %H:%M"),
             "instant": instant.isoformat(),
         }
         for instant, schedule in overview.upcoming(sight)

@@ -17,20 +17,20 @@ from scheduling.clock import database_now
 from scheduling.kinds import BackfillStatus, ScheduleStatus
 from scheduling.models import Backfill, Freeze, Job, Schedule, Task, TaskInstance
 from scheduling.services.last_lines import last_lines
-from scheduling.services.recent_runs import Delays, Runs, delays_by_hour, runs_between
+from scheduling.services.recent_runs import Delays, delays_by_hour
+from scheduling.services.run_counts import DAY, Days, RunCounts, Runs, newest_of
 from scheduling.services.sharing import Shared
 from scheduling.services.waiting import Waiting, waiting_by_cause
 from scheduling.states import Outcome, TaskStatus
 
-DAY: Final = timedelta(hours=24)
 ROWS: Final = 8
 # Tasks end in about the order of their numbers; the latest failures are sought among so many.
 _FAILED: Final = 50
 _OFF_TIME: Final = 5
-# Of more tasks in a day the newest are counted.
-COUNTED: Final = 100_000
-# For a rate to compare with, so many of the day before are enough.
-_SAMPLE: Final = 20_000
+# Of those who see only some namespaces, failures that are older than a day are sought among so many.
+_FAILED_OF_ALL: Final = 10_000
+# That hours which lie behind were counted a moment ago need not be said.
+_AGED: Final = timedelta(minutes=1)
 # Beyond it the page says "more than": it must open on the worst day, too.
 COUNT_LIMIT: Final = 10_000
 
@@ -95,18 +95,30 @@ class Figures:
     off_time: list[Task]
     failures: list[Failure]
 
+    @property
+    def is_aged(self) -> bool:
+        """Whether some of the runs were counted so long ago that it is to be said."""
+        return self.now - self.runs.counted_at > _AGED
+
 
 _FIGURES: Final = Shared[Figures](2)
 _MACHINES: Final = Shared[Machines](2)
 _UPCOMING: Final = Shared[list[tuple[datetime, Schedule]]](2)
 _HELD: Final = Shared[Held](10)
+_COUNTS: Final = RunCounts()
 _DELAYS: Final = Shared[tuple[Delays | None, Mapping[int, Delays]]](10)
-_BEFORE: Final = Shared[Runs](60)
+_DAYS: Final = Shared[Days](2)
 
 
 def forget() -> None:
     """Make all figures anew when they are asked for next."""
-    for shared in (_FIGURES, _MACHINES, _UPCOMING, _HELD, _DELAYS, _BEFORE):
+    look_again()
+    _COUNTS.forget()
+
+
+def look_again() -> None:
+    """Show no more what was shown a moment ago, but keep what was counted."""
+    for shared in (_FIGURES, _MACHINES, _UPCOMING, _HELD, _DELAYS, _DAYS):
         shared.forget()
 
 
@@ -126,6 +138,11 @@ def sight_of(request: HttpRequest) -> Sight:
 def machines() -> Machines:
     """Return how many machines there are and how busy they are, with everybody's work: they are shared."""
     return _MACHINES.get(None, _machines)
+
+
+def days() -> Days:
+    """Return what became of the runs of two days; the namespaces that one sees are chosen from it."""
+    return _DAYS.get(None, lambda: _COUNTS.count(now=database_now()))
 
 
 def figures(sight: Sight) -> Figures:
@@ -157,7 +174,8 @@ def _figures(sight: Sight) -> Figures:
     now, namespaces = database_now(), sight.tasks
     running = _within(Task.objects.filter(status=TaskStatus.RUNNING), namespaces)
     waiting = waiting_by_cause(now=now, namespaces=namespaces)
-    runs = runs_between(begin=now - DAY, end=now, namespaces=namespaces, limit=COUNTED)
+    counted = days()
+    runs = counted.last(namespaces)
     delay, delays = _DELAYS.get(
         sight.attempts, lambda: delays_by_hour(begin=now - DAY, end=now, namespaces=sight.attempts)
     )
@@ -168,29 +186,26 @@ def _figures(sight: Sight) -> Figures:
         waiting=waiting,
         jobs=Job.objects.in_bulk(limited) if limited else {},
         runs=runs,
-        before=_BEFORE.get(
-            namespaces,
-            lambda: runs_between(begin=now - 2 * DAY, end=now - DAY, namespaces=namespaces, limit=_SAMPLE),
-        ),
+        before=counted.before(namespaces),
         delay=delay,
         delays=delays,
-        off_time=_off_time(runs, namespaces, now=now),
-        failures=_failures(sight),
+        off_time=_off_time(runs, namespaces),
+        failures=_failures(runs, sight),
     )
 
 
-def _off_time(runs: Runs, namespaces: Namespaces, *, now: datetime) -> list[Task]:
+def _off_time(runs: Runs, namespaces: Namespaces) -> list[Task]:
     """Return the newest tasks that ran late or not at all, among those that were counted."""
-    outcomes = runs.by_outcome()
-    if not any(outcomes[each] for each in OFF_TIME):
-        return []
-    found = Task.objects.filter(outcome__in=OFF_TIME, scheduled_at__gt=runs.since, scheduled_at__lte=now)
-    newest = _within(found, namespaces).select_related("job", "schedule").order_by("-scheduled_at")
-    return list(newest[:_OFF_TIME])
+    quarters = runs.newest_quarters(lambda _status, outcome: outcome in OFF_TIME, _OFF_TIME)
+    ids = newest_of(quarters, namespaces=namespaces, number=_OFF_TIME, outcomes=OFF_TIME)
+    found = Task.objects.filter(pk__in=ids).select_related("job", "schedule") if ids else ()
+    return sorted(found, key=lambda task: task.scheduled_at, reverse=True)
 
 
-def _failures(sight: Sight) -> list[Failure]:
-    failed = _within(Task.objects.filter(status=TaskStatus.FAILED), sight.tasks).order_by("-pk")
+def _failures(runs: Runs, sight: Sight) -> list[Failure]:
+    failed = Task.objects.filter(status=TaskStatus.FAILED).order_by("-pk")
+    if sight.tasks is not None:
+        failed = failed.filter(pk__in=_failed_within(runs, sight.tasks))
     newest = failed.select_related("job")[:_FAILED]
     tasks = sorted(newest, key=lambda task: task.completed_at or task.scheduled_at, reverse=True)[:ROWS]
     of_tasks = _within(TaskInstance.objects.filter(task__in=[task.pk for task in tasks]), sight.attempts)
@@ -202,6 +217,17 @@ def _failures(sight: Sight) -> list[Failure]:
         Failure(task, attempt, "" if attempt is None else lines.get(attempt.pk, ""))
         for task, attempt in found
     ]
+
+
+def _failed_within(runs: Runs, namespaces: frozenset[str]) -> set[int]:
+    """Return failed tasks of namespaces in which all others may fail much more often."""
+    quarters = runs.newest_quarters(lambda status, _outcome: status == TaskStatus.FAILED, ROWS)
+    ids = set(newest_of(quarters, namespaces=namespaces, number=_FAILED, statuses=[TaskStatus.FAILED]))
+    if len(ids) < ROWS:
+        of_all = Task.objects.filter(status=TaskStatus.FAILED).order_by("-pk")[:_FAILED_OF_ALL]
+        seen = Task.objects.filter(pk__in=of_all.values("pk"), namespace__in=namespaces)
+        ids |= set(seen.order_by("-pk").values_list("pk", flat=True)[:_FAILED])
+    return ids
 
 
 def _upcoming(namespaces: Namespaces) -> list[tuple[datetime, Schedule]]:

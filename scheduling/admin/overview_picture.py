@@ -13,8 +13,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from scheduling.admin import words
-from scheduling.admin.overview import DAY, Figures
-from scheduling.services.recent_runs import Delays, Runs, begin_of, hour_of
+from scheduling.admin.overview import Figures
+from scheduling.services.recent_runs import Delays, begin_of, hour_of
+from scheduling.services.run_counts import DAY, Runs
 from scheduling.states import Outcome, TaskStatus
 
 # The parts of a bar from the top, and the filters of the list behind each.

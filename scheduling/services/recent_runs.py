@@ -1,31 +1,16 @@
-"""What ran lately and how punctually, from the newest rows; whatever was planned, the cost is bounded."""
+"""How punctually commands started lately, from the newest rows; whatever ran, the cost is bounded."""
 
 import uuid
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.db import connection
 
-from scheduling.states import TaskStatus
-
 # So many starts of each hour are measured, the last of it.
 MAX_STARTS: Final = 1_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-_RUNS: Final = """
-SELECT hour, status, coalesce(outcome, ''), sum(instants)::bigint, count(*), min(scheduled_at)
-FROM (
-    SELECT date_trunc('hour', scheduled_at) AS hour, scheduled_at, status, outcome, instants
-    FROM scheduling_task
-    WHERE scheduled_at > %(begin)s AND scheduled_at <= %(end)s
-      AND (%(namespaces)s::text[] IS NULL OR namespace = ANY(%(namespaces)s::text[]))
-    ORDER BY scheduled_at DESC LIMIT %(limit)s
-) newest
-GROUP BY 1, 2, 3
-"""
 
 # Ids of attempts begin with the time at which they were made, so a span of time is a span of ids.
 _DELAYS: Final = """
@@ -41,66 +26,12 @@ GROUP BY GROUPING SETS ((span.hour), ())
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
-    """What became of the instants of a span: how many by hour of the epoch, status and outcome ("": by hand).
-
-    `since` is later than the beginning of the span where only the newest were counted.
-    """
-
-    counts: Mapping[tuple[int, str, str], int]
-    since: datetime
-    is_part: bool
-
-    def by_status(self) -> Counter[str]:
-        """Return how many there are of each status."""
-        found: Counter[str] = Counter()
-        for (_hour, status, _outcome), number in self.counts.items():
-            found[status] += number
-        return found
-
-    def by_outcome(self) -> Counter[str]:
-        """Return how many there are of each outcome."""
-        found: Counter[str] = Counter()
-        for (_hour, _status, outcome), number in self.counts.items():
-            found[outcome] += number
-        return found
-
-    @property
-    def success_rate(self) -> float | None:
-        """The part of those that ended well among those that ended well or failed; None without any."""
-        found = self.by_status()
-        ended = found[TaskStatus.COMPLETED] + found[TaskStatus.FAILED]
-        return found[TaskStatus.COMPLETED] / ended if ended else None
-
-
-@dataclass(frozen=True, slots=True)
 class Delays:
     """How late commands start: number of starts, median and 99th percentile in milliseconds."""
 
     count: int
     p50_ms: float
     p99_ms: float
-
-
-def runs_between(
-    *, begin: datetime, end: datetime, namespaces: Collection[str] | None = None, limit: int
-) -> Runs:
-    """Return what became of what was planned in (begin, end] in namespaces (None: in all), of the newest.
-
-    One statement, whose cost is bounded by `limit` tasks.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _RUNS,
-            {"begin": begin, "end": end, "limit": limit, "namespaces": _array(namespaces)},
-        )
-        rows = cursor.fetchall()
-    is_part = sum(row[4] for row in rows) >= limit
-    return Runs(
-        counts={(hour_of(hour), status, outcome): number for hour, status, outcome, number, *_rest in rows},
-        since=min((row[5] for row in rows), default=begin) if is_part else begin,
-        is_part=is_part,
-    )
 
 
 def delays_by_hour(

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from scheduling.admin import overview
 from scheduling.models import Backfill, Schedule, Task, TaskInstance
+from scheduling.services import run_counts
 from scheduling.services.backfills import create_backfill
 from scheduling.services.calendars import freeze
 from scheduling.services.claiming import claim
@@ -216,7 +217,7 @@ def fill(count):
         factories.task(job=factories.job(config={"labels": {"zone": "b"}, "max_concurrency": 1}))
 
 
-@pytest.mark.parametrize(("path", "afresh", "shared"), [(INDEX, 25, 5), (PART, 25, 5)])
+@pytest.mark.parametrize(("path", "afresh", "shared"), [(INDEX, 28, 5), (PART, 28, 5)])
 def test_it_takes_as_many_queries_for_much_as_for_little(
     path, afresh, shared, browser, django_assert_num_queries
 ):
@@ -284,11 +285,29 @@ def test_no_page_asks_another_host_for_anything(browser):
     assert "onclick=" not in content
 
 
-def test_it_counts_no_further_than_its_limit_and_says_since_when(browser, monkeypatch):
-    monkeypatch.setattr(overview, "COUNTED", 2)
-    for hours_ago in (5, 3, 1):
+def test_it_says_since_when_it_has_counted_so_far_and_goes_on(browser, monkeypatch):
+    monkeypatch.setattr(run_counts, "TASKS_AT_ONCE", 3)
+    monkeypatch.setattr(run_counts, "STATEMENTS", 1)
+    for hours_ago in (5, 4, 3, 2):
         ended("completed", hours_ago=hours_ago)
     response = browser.get(INDEX)
     assert response.context["done_count"] == "2"
     assert b"Counted since" in response.content
-    assert [hour["is_counted"] for hour in response.context["hours"]].count(False) == 21
+    assert [hour["is_counted"] for hour in response.context["hours"]].count(False) in (20, 21)
+    overview.look_again()
+    response = browser.get(INDEX)
+    assert response.context["done_count"] == "4"
+    assert b"Counted since" not in response.content
+
+
+def test_failures_of_few_are_found_among_many_of_others(monkeypatch):
+    monkeypatch.setattr(overview, "_FAILED_OF_ALL", 1)
+    ours, theirs = (factories.job(namespace=name) for name in ("ours", "theirs"))
+    old = ended("failed", hours_ago=30, job=ours)
+    mine = ended("failed", hours_ago=3, job=ours)
+    ended("failed", job=theirs)
+    shown = context_of(browser_with(("viewer", "ours")))["failures"]
+    assert [failure["task"].pk for failure in shown] == [mine.pk]
+    monkeypatch.setattr(overview, "_FAILED_OF_ALL", 9)
+    shown = context_of(browser_with(("viewer", "ours")))["failures"]
+    assert [failure["task"].pk for failure in shown] == [mine.pk, old.pk]
