@@ -24,9 +24,10 @@ from gateway.models import AgentLog, Connection
 from gateway.usage_picture import usage_chart
 from rest.controls import visible
 from scheduling.admin import words
+from scheduling.admin.attempts import describe_attempt
 from scheduling.admin.instances import listed_attempts
 from scheduling.admin.permissions import may, seen_by
-from scheduling.admin.tasks import describe_attempt, job_link, pretty
+from scheduling.admin.tasks import job_link, pretty
 from scheduling.states import INSTANCE_LIVE
 
 _LATEST_ATTEMPTS: Final = 15

@@ -14,12 +14,13 @@ from access.roles import ALL_PERMISSIONS
 from rest.controls import visible
 from scheduling.admin import overview, words
 from scheduling.admin.alerts import open_alerts
+from scheduling.admin.attempts import exit_words
 from scheduling.admin.freezes import freeze_banners
 from scheduling.admin.overview_picture import delay_picture, hour_rows, legend
 from scheduling.admin.overview_waiting import held_rows, waiting_rows
 from scheduling.admin.permissions import may, seen_by
 from scheduling.admin.reasons import reason_words
-from scheduling.admin.tasks import exit_words, job_link
+from scheduling.admin.tasks import job_link
 from scheduling.models import Job, Task
 from scheduling.services.run_counts import DAY, Runs
 from scheduling.states import Outcome, TaskStatus

@@ -18,12 +18,13 @@ from agents.models import Agent
 from agents.protocol.messages import Stream
 from rest.controls import visible
 from scheduling.admin import words
+from scheduling.admin.attempts import describe_attempt
 from scheduling.admin.output import download, found_text, output_page, viewer_of
 from scheduling.admin.output_search import OutputFilter, SearchesOutput, line_link
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import SeenDropdownFilter, is_seen, may
 from scheduling.admin.searching import have_parts, read_search, some_ids
-from scheduling.admin.tasks import cancel_task, describe_attempt, job_link, pretty
+from scheduling.admin.tasks import cancel_task, job_link, pretty
 from scheduling.admin.timeline import ShowsTimeline
 from scheduling.clock import database_now
 from scheduling.models import Job, TaskInstance

@@ -18,6 +18,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from access.callers import actor_of
 from rest.controls import visible
 from scheduling.admin import words
+from scheduling.admin.attempts import compared
 from scheduling.admin.bulk import BulkActions
 from scheduling.admin.explanations import explanation_panel
 from scheduling.admin.output import viewer_of
@@ -28,9 +29,10 @@ from scheduling.admin.searching import read_search, some_ids
 from scheduling.admin.task_timeline import bars_of, timeline_of
 from scheduling.clock import database_now
 from scheduling.kinds import BulkVerb
-from scheduling.models import Job, Task, TaskInstance
+from scheduling.models import Job, Task
 from scheduling.services import manual
 from scheduling.services.explaining import explain_task
+from scheduling.services.last_lines import last_lines
 from scheduling.states import TASK_CLAIMABLE, TASK_RETRYABLE, TASK_TERMINAL, Outcome
 
 # Attempts shown side by side; of a task with more, the latest.
@@ -179,7 +181,8 @@ class TaskAdmin(BulkActions, ReadOnlyAdmin):
             "reason": reason_words(obj.reason),
             "outcome": self.fate(obj),
             "job_link": self.of_job(obj),
-            "attempts": [describe_attempt(attempt, now=now) for attempt in attempts],
+            "attempts": attempts,
+            "compared": compared(attempts, last_lines([each.pk for each in attempts]), now=now),
             "shows_attempts": may_see_attempts,
             "hidden_attempts": obj.attempt_count - len(attempts),
             "timeline": timeline_of(obj, attempts),
@@ -214,33 +217,6 @@ def job_link(job: Job, *, is_seen: bool) -> SafeString:
 def pretty(value: Any) -> str:
     """Return a JSON value over several lines."""
     return visible(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-def describe_attempt(attempt: TaskInstance, *, now: datetime) -> dict[str, Any]:
-    """Return what is said of an attempt wherever it is listed."""
-    ended_at = attempt.completed_at or now
-    ran_secs = (ended_at - attempt.started_at).total_seconds() if attempt.started_at else None
-    return {
-        "attempt": attempt,
-        "status": words.badge(attempt.status, attempt.get_status_display()),
-        "agent": attempt.agent.name if attempt.agent else words.MISSING,
-        "started": words.clock(attempt.started_at),
-        "ended": words.clock(attempt.completed_at),
-        "ran": words.duration(ran_secs),
-        "delay": words.MISSING if attempt.start_delay_ms is None else f"{attempt.start_delay_ms:.1f} ms",
-        "exit": exit_words(attempt),
-        "error": visible(attempt.error_message),
-        "cpu": words.duration(attempt.metrics.get("cpu_time")),
-        "memory": words.size(attempt.metrics.get("memory_peak")),
-        "output": words.size(attempt.stdout_bytes + attempt.stderr_bytes),
-    }
-
-
-def exit_words(attempt: TaskInstance) -> str:
-    """Return how the process ended: its exit code, or the signal that ended it."""
-    if attempt.signal is not None:
-        return _("signal %(number)s") % {"number": attempt.signal}
-    return words.MISSING if attempt.exit_code is None else str(attempt.exit_code)
 
 
 def tasks_url(job_id: int) -> str:

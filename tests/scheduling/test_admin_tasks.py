@@ -5,7 +5,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from scheduling.admin import pages
-from scheduling.models import Task, TaskInstance
+from scheduling.models import OutputChunk, Task, TaskInstance
 from scheduling.services.claiming import claim
 from tests import factories
 from tests.admin_client import client_of
@@ -158,9 +158,77 @@ def test_the_page_sets_the_attempts_side_by_side_and_tells_what_happened(browser
     claim(slots={agent.pk: 1}, now=timezone.now(), lead_secs=2, lease_secs=30)
     TaskInstance.objects.filter(task=task).update(error_message="<b>broken</b>")
     response = browser.get(page(task))
-    assert [item["agent"] for item in response.context["attempts"]] == [agent.name]
+    assert cells(response, "Agent") == [(agent.name, False)]
     assert f"attempt 1 given to {agent.name}" in [event["text"] for event in response.context["timeline"]]
     assert b"&lt;b&gt;broken&lt;/b&gt;" in response.content
+
+
+def cells(response, label):
+    """Return what stands in the row of a label, and what of it is told apart."""
+    (row,) = [row for row in response.context["compared"] if row["label"] == label]
+    return [(str(cell["shown"]), cell["differs"]) for cell in row["cells"]]
+
+
+def attempts_of(task, *, agents, **fields):
+    """Make an attempt for each agent, the values of each field one after the other."""
+    now = timezone.now()
+    statuses = fields.pop("status", ["failed"] * len(agents))
+    made = [
+        TaskInstance.objects.create(
+            task=task,
+            job=task.job,
+            agent=agent,
+            attempt=number,
+            token=100 + number,
+            status=status,
+            started_at=now,
+            completed_at=now,
+        )
+        for number, (agent, status) in enumerate(zip(agents, statuses, strict=True), 1)
+    ]
+    for name, values in fields.items():
+        for attempt, value in zip(made, values, strict=True):
+            TaskInstance.objects.filter(pk=attempt.pk).update(**{name: value})
+    return made
+
+
+def test_what_is_not_as_in_the_attempt_before_is_told_apart(browser):
+    first, second = factories.agent(), factories.agent()
+    task = factories.task()
+    now = timezone.now()
+    attempts_of(
+        task,
+        agents=[first, first, second],
+        exit_code=[1, 1, 2],
+        error_message=["", "no price", "no price"],
+        start_delay_ms=[1, 90, 1200],
+        completed_at=[now + timedelta(seconds=each) for each in (2, 3, 30)],
+        stdout_bytes=[10, 900, 900],
+    )
+    response = browser.get(page(task))
+    assert cells(response, "Agent") == [(first.name, False), (first.name, False), (second.name, True)]
+    assert cells(response, "Exit") == [("1", False), ("1", False), ("2", True)]
+    assert cells(response, "Error") == [("–", False), ("no price", True), ("no price", False)]
+    assert [differs for _shown, differs in cells(response, "Start delay")] == [False, False, True]
+    assert [differs for _shown, differs in cells(response, "Ran for")] == [False, False, True]
+    assert [differs for _shown, differs in cells(response, "Output")] == [False, False, False]
+    assert response.content.decode().count("other than before:") == 5
+
+
+def test_of_an_attempt_that_has_not_ended_nothing_is_told_apart(browser):
+    agent, task = factories.agent(), factories.task()
+    attempts_of(task, agents=[agent, agent], status=["failed", "running"], exit_code=[1, None])
+    assert [differs for _shown, differs in cells(browser.get(page(task)), "Exit")] == [False, False]
+
+
+def test_each_attempt_has_the_last_line_of_its_output(browser):
+    agent, task = factories.agent(), factories.task()
+    attempts = attempts_of(task, agents=[agent] * 3)
+    for attempt, data in zip(attempts, (b"one\n<b>two</b>\n", b"one\n<b>two</b>\n", b"three"), strict=True):
+        OutputChunk.objects.create(instance=attempt, stream=1, offset=0, data=data, at=timezone.now())
+    response = browser.get(page(task))
+    assert cells(response, "Last line") == [("<b>two</b>", False), ("<b>two</b>", False), ("three", True)]
+    assert b"&lt;b&gt;two&lt;/b&gt;" in response.content
 
 
 def test_what_happened_names_who_asked_and_how_long_each_step_took(browser):
