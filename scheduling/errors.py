@@ -78,3 +78,9 @@ class NotPermitted(SchedulingError):
     """Your role in this namespace does not allow it."""
 
     code = "permission_denied"
+
+
+class NothingToDo(SchedulingError):
+    """There is nothing to do."""
+
+    code = "invalid_state"

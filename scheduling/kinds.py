@@ -84,6 +84,8 @@ class BulkVerb(models.TextChoices):
     DISABLE_SCHEDULES = "schedule.disable", _("disable schedules")
     CANCEL_TASKS = "task.cancel", _("cancel tasks")
     RETRY_TASKS = "task.retry", _("retry tasks")
+    CHECK_DEFINITIONS = "definition.check", _("check an import")
+    IMPORT_DEFINITIONS = "definition.import", _("import definitions")
 
 
 class BulkStatus(models.TextChoices):

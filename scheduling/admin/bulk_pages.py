@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.functions import Now
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -16,12 +16,14 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from access.callers import actor_of
 from scheduling.admin import words
+from scheduling.admin.import_entries import entries_context, is_of_file
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import seen_by
+from scheduling.admin.transfer import worked_on
 from scheduling.clock import database_now
-from scheduling.kinds import BulkState, BulkStatus
+from scheduling.kinds import BulkState, BulkStatus, BulkVerb
 from scheduling.models import BulkAction, BulkTarget
-from scheduling.services import bulk
+from scheduling.services import bulk, importing
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -37,6 +39,17 @@ def _cancel(bulk_admin: Any, request: HttpRequest, action: BulkAction) -> str:
     return _("The action is cancelled; what was done stays done.")
 
 
+def _import(bulk_admin: Any, request: HttpRequest, action: BulkAction) -> HttpResponseRedirect:
+    user = cast("User", request.user)
+    begun = importing.begin_import(check_id=action.pk, user=user, by=actor_of(request))
+    return HttpResponseRedirect(worked_on(begun))
+
+
+def _can_be_imported(action: BulkAction) -> bool:
+    is_checked = action.verb == BulkVerb.CHECK_DEFINITIONS and action.status == BulkStatus.COMPLETED
+    return is_checked and importing.to_import(action) > 0
+
+
 @admin.register(BulkAction)
 class BulkActionAdmin(ReadOnlyAdmin):
     """Everybody sees their own; superusers see all."""
@@ -49,6 +62,16 @@ class BulkActionAdmin(ReadOnlyAdmin):
     ordering = ("-pk",)
     sortable_by = ("number",)
     buttons = (
+        Button(
+            name="import",
+            label=gettext_lazy("Import this"),
+            icon="upload",
+            press=_import,
+            permission="",
+            is_shown=_can_be_imported,
+            style="hf-primary",
+            confirm=gettext_lazy("Make everything what the file says? What was refused is left out."),
+        ),
         Button(
             name="cancel",
             label=gettext_lazy("Cancel"),
@@ -105,7 +128,6 @@ class BulkActionAdmin(ReadOnlyAdmin):
     def page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         now = database_now()
         counts = bulk.count_targets([obj.pk]).get(obj.pk, {})
-        refused = obj.targets.filter(state=BulkState.REFUSED).order_by("pk")[:_REFUSED_SHOWN]
         return {
             "title": _("Bulk action %(number)s: %(verb)s") % {"number": obj, "verb": obj.get_verb_display()},
             "state": self.state(obj),
@@ -117,18 +139,28 @@ class BulkActionAdmin(ReadOnlyAdmin):
                 {"fate": look, "label": BulkState(state).label, "count": counts.get(state, 0)}
                 for state, look in _LOOKS.items()
             ],
-            "refused": _refused_rows(request, obj, list(refused)),
-            "hidden": max(0, counts.get(BulkState.REFUSED, 0) - _REFUSED_SHOWN),
             "asked": words.exact_moment(obj.created_at, now=now),
             "ended": None if obj.completed_at is None else words.exact_moment(obj.completed_at, now=now),
+            **(entries_context(request, obj) if is_of_file(obj) else _refused_context(request, obj, counts)),
         }
 
 
+def _refused_context(request: HttpRequest, action: BulkAction, counts: Mapping[str, int]) -> dict[str, Any]:
+    """Return what was refused, as far as it is shown, and how many more were."""
+    model = bulk.model_of(action.verb)
+    if model is None:
+        return {}
+    refused = action.targets.filter(state=BulkState.REFUSED).order_by("pk")[:_REFUSED_SHOWN]
+    return {
+        "refused": _refused_rows(request, model, list(refused)),
+        "hidden": max(0, counts.get(BulkState.REFUSED, 0) - _REFUSED_SHOWN),
+    }
+
+
 def _refused_rows(
-    request: HttpRequest, action: BulkAction, targets: list[BulkTarget]
+    request: HttpRequest, model: type[Model], targets: list[BulkTarget]
 ) -> list[dict[str, Any]]:
     """Return what was refused, with links to what the user sees; two statements."""
-    model = bulk.model_of(action.verb)
     ids = [target.target_id for target in targets]
     found = seen_by(request, model._default_manager.filter(pk__in=ids)).in_bulk()
     page = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"

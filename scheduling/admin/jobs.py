@@ -25,6 +25,7 @@ from scheduling.admin.job_run import RunsJobs
 from scheduling.admin.namespaces import SuggestsNamespaces
 from scheduling.admin.permissions import may_in, permit, seen_by
 from scheduling.admin.searching import read_search
+from scheduling.admin.transfer import TransfersDefinitions
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
 from scheduling.models import Job, Schedule, Task
@@ -47,7 +48,7 @@ _COLUMN_NEEDS = {
 
 
 @admin.register(Job)
-class JobAdmin(ShowsJob, RunsJobs, ShowsFreezes, SuggestsNamespaces, JobActions):
+class JobAdmin(ShowsJob, RunsJobs, ShowsFreezes, SuggestsNamespaces, TransfersDefinitions, JobActions):
     namespace_path = "namespace"
     namespace_permission = "scheduling.add_job"
     form = JobForm

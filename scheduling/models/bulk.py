@@ -49,12 +49,19 @@ class BulkAction(models.Model):
 
 
 class BulkTarget(models.Model):
-    """One object of a bulk action, by its id, and what became of it; `problem` says why it was refused."""
+    """One object of a bulk action, by its id, and what became of it; `problem` says why it was refused.
+
+    A target of an import is an entry of its file: it is numbered and named, brings its `document`, and has
+    an `outcome`, as `scheduling.services.importing` writes it.
+    """
 
     action = models.ForeignKey(BulkAction, on_delete=models.CASCADE, related_name="targets", db_index=False)
     target_id = models.BigIntegerField()
     state = models.CharField(max_length=16, choices=BulkState.choices, default=BulkState.WAITING)
     problem = models.TextField(blank=True, default="")
+    name = models.TextField(blank=True, default="", db_default="")
+    document = models.JSONField(null=True, blank=True)
+    outcome = models.JSONField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -66,4 +73,4 @@ class BulkTarget(models.Model):
         ]
 
     def __str__(self) -> str:
-        return str(self.target_id)
+        return self.name or str(self.target_id)

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -22,12 +23,12 @@ from access import audit
 from access.actors import Actor, ActorKind
 from access.authority import Authority
 from access.callers import authority_of
-from access.permits import Permit
+from access.permits import Permit, Permits
 from scheduling.clock import database_now
 from scheduling.errors import InvalidState, NotPermitted, SchedulingError
 from scheduling.kinds import BulkState, BulkStatus, BulkVerb, ScheduleStatus
 from scheduling.models import BulkAction, BulkTarget, Job, Schedule, Task
-from scheduling.services import manual
+from scheduling.services import importing, manual
 from scheduling.services.definitions import disable_schedule, enable_schedule, update_job
 from scheduling.states import TASK_RETRYABLE, TASK_TERMINAL
 
@@ -47,11 +48,23 @@ ORDER BY t.position
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What a verb does to one object, what it takes to be permitted, and to which objects it can be done."""
+    """What a verb does to one target, what it takes to be offered, and to which objects it can be done.
+
+    `do` returns what is noted of the target.
+    """
 
     permission: str
-    do: Callable[[int, datetime, Actor, Permit], object]
+    do: Callable[[BulkTarget, datetime, Actor, Permits], dict[str, Any] | None]
     applies_to: Q
+
+
+def _deed(permission: str, do: Callable[[int, datetime, Actor, Permit], object], applies_to: Q) -> Deed:
+    """Return the deed that is done to an object, by its id."""
+
+    def do_to_object(target: BulkTarget, now: datetime, by: Actor, permits: Permits) -> None:
+        do(target.target_id, now, by, permits(permission))
+
+    return Deed(permission, do_to_object, applies_to)
 
 
 def _run_job(job_id: int, now: datetime, by: Actor, permit: Permit) -> None:
@@ -77,32 +90,34 @@ def _switch_job(*, enabled: bool) -> Callable[[int, datetime, Actor, Permit], ob
 
 
 DEEDS: Final[dict[BulkVerb, Deed]] = {
-    BulkVerb.RUN_JOBS: Deed("scheduling.add_task", _run_job, Q(enabled=True)),
-    BulkVerb.ENABLE_JOBS: Deed("scheduling.switch_job", _switch_job(enabled=True), Q(enabled=False)),
-    BulkVerb.DISABLE_JOBS: Deed("scheduling.switch_job", _switch_job(enabled=False), Q(enabled=True)),
-    BulkVerb.ENABLE_SCHEDULES: Deed(
+    BulkVerb.RUN_JOBS: _deed("scheduling.add_task", _run_job, Q(enabled=True)),
+    BulkVerb.ENABLE_JOBS: _deed("scheduling.switch_job", _switch_job(enabled=True), Q(enabled=False)),
+    BulkVerb.DISABLE_JOBS: _deed("scheduling.switch_job", _switch_job(enabled=False), Q(enabled=True)),
+    BulkVerb.ENABLE_SCHEDULES: _deed(
         "scheduling.switch_schedule",
         lambda pk, now, by, permit: enable_schedule(schedule_id=pk, now=now, by=by, permit=permit),
         ~Q(status=ScheduleStatus.ENABLED),
     ),
-    BulkVerb.DISABLE_SCHEDULES: Deed(
+    BulkVerb.DISABLE_SCHEDULES: _deed(
         "scheduling.switch_schedule",
         lambda pk, now, by, permit: disable_schedule(schedule_id=pk, now=now, by=by, permit=permit),
         ~Q(status=ScheduleStatus.DISABLED),
     ),
-    BulkVerb.CANCEL_TASKS: Deed(
+    BulkVerb.CANCEL_TASKS: _deed(
         "scheduling.change_task",
         _cancel_task,
         ~Q(status__in=TASK_TERMINAL) & Q(cancel_requested_at__isnull=True),
     ),
-    BulkVerb.RETRY_TASKS: Deed("scheduling.change_task", _retry_task, Q(status__in=TASK_RETRYABLE)),
+    BulkVerb.RETRY_TASKS: _deed("scheduling.change_task", _retry_task, Q(status__in=TASK_RETRYABLE)),
+    BulkVerb.CHECK_DEFINITIONS: Deed("scheduling.add_job", importing.check_entry, Q()),
+    BulkVerb.IMPORT_DEFINITIONS: Deed("scheduling.add_job", importing.import_entry, Q()),
 }
 MODELS: Final[dict[str, type[Job | Schedule | Task]]] = {"job": Job, "schedule": Schedule, "task": Task}
 
 
-def model_of(verb: str) -> type[Job | Schedule | Task]:
-    """Return what the verb is done to."""
-    return MODELS[verb.partition(".")[0]]
+def model_of(verb: str) -> type[Job | Schedule | Task] | None:
+    """Return what the verb is done to, None for the entries of a file."""
+    return MODELS.get(verb.partition(".")[0])
 
 
 def begin(*, verb: BulkVerb, target_ids: Collection[int], user: User, by: Actor) -> BulkAction:
@@ -138,7 +153,10 @@ def cancel(*, action_id: int, now: datetime, by: Actor) -> BulkAction:
 def run_once(*, now: datetime) -> bool:
     """Go on with all bulk actions, each for its part of a moment; return whether there is more to do."""
     _forget(now=now)
-    running = list(BulkAction.objects.filter(status=BulkStatus.RUNNING).order_by("pk"))
+    # What a later version knows to do, its schedulers do.
+    running = list(BulkAction.objects.filter(status=BulkStatus.RUNNING, verb__in=DEEDS).order_by("pk"))
+    if not running:
+        return False
     ended = [_go_on(action, for_secs=BUDGET_SECS / len(running)) for action in running]
     return not all(ended)
 
@@ -162,8 +180,8 @@ def work(action: BulkAction, *, for_secs: float) -> bool:
     give_up_at = time.monotonic() + for_secs
     who, authority = action.user, None if action.user is None else authority_of(action.user)
     by = Actor(kind=ActorKind.USER, name=who.get_username() if who else "", address=action.address)
-    permit = _permit(authority, DEEDS[BulkVerb(action.verb)].permission)
-    while _do_next(action, by=by, permit=permit):
+    permits = partial(_permit, authority)
+    while _do_next(action, by=by, permits=permits):
         if time.monotonic() > give_up_at:
             return False
     return _end(action)
@@ -186,7 +204,7 @@ def _permit(authority: Authority | None, permission: str) -> Permit:
     return ask
 
 
-def _do_next(action: BulkAction, *, by: Actor, permit: Permit) -> bool:
+def _do_next(action: BulkAction, *, by: Actor, permits: Permits) -> bool:
     """Do the next target that nobody else is at; return False where there is none, or the action ended."""
     with transaction.atomic(), connection.cursor() as cursor:
         # The duties of a scheduler wait meanwhile.
@@ -195,18 +213,18 @@ def _do_next(action: BulkAction, *, by: Actor, permit: Permit) -> bool:
         target = waiting.select_for_update(skip_locked=True, of=("self",)).order_by("pk").first()
         if target is None:
             return False
-        target.problem = _do(action, target, by=by, permit=permit)
+        target.problem = _do(action, target, by=by, permits=permits)
         target.state = BulkState.REFUSED if target.problem else BulkState.DONE
-        target.save(update_fields=["state", "problem"])
+        target.save(update_fields=["state", "problem", "outcome"])
     return True
 
 
-def _do(action: BulkAction, target: BulkTarget, *, by: Actor, permit: Permit) -> str:
+def _do(action: BulkAction, target: BulkTarget, *, by: Actor, permits: Permits) -> str:
     """Do it to one target and return why it was refused, empty where it was done."""
     deed = DEEDS[BulkVerb(action.verb)]
     try:
         with transaction.atomic():
-            deed.do(target.target_id, database_now(), by, permit)
+            target.outcome = deed.do(target, database_now(), by, permits)
     except SchedulingError as error:
         return str(error)
     except ObjectDoesNotExist:

@@ -12,33 +12,19 @@ from access import tokens
 from agents.enrollment import create_enrollment_token
 from agents.models import Agent
 from agents.tokens import issue_token
+from scheduling.definition_file import read
 from scheduling.kinds import BulkVerb
 from scheduling.models import Alert, Backfill, BulkAction, Calendar, Freeze, RetentionRule, Task
-from scheduling.services import backfills, bulk
+from scheduling.services import backfills, bulk, importing
 from scheduling.services.calendars import create_calendar, freeze
 from scheduling.services.definitions import update_job, update_schedule
 from scheduling.services.restoring import changes_of, newest_id
 from scheduling.services.retention_rules import create_rule
-from tests import factories
+from tests import factories, people
 from tests.admin_client import form_values
 
 PASSWORD = "Xk2-lovelace"
-# Views that write nothing.
-READING = {
-    *(f"agents_agent_{name}" for name in ("arrival", "log", "now", "usage")),
-    "scheduling_calendar_year",
-    "scheduling_calendar_year_change",
-    "scheduling_job_check",
-    "scheduling_job_check_change",
-    *(f"scheduling_schedule_{name}" for name in ("backfill_preview", "forecast", "forecast_picture")),
-    *(f"scheduling_schedule_{name}" for name in ("ledger", "ledger_csv", "preview", "preview_change")),
-    "scheduling_taskinstance_find",
-    "scheduling_taskinstance_output",
-    "scheduling_taskinstance_stderr",
-    "scheduling_taskinstance_stdout",
-    "scheduling_taskinstance_timeline",
-    "scheduling_taskinstance_timeline_data",
-}
+FILE = "hetuflow: 1\njobs:\n- {name: new, config: {cmd: sh, args: [x]}}\n"
 BACKFILL = {
     "range_from": "2026-02-01T00:00:00",
     "range_to": "2026-02-01T01:00:00",
@@ -46,7 +32,6 @@ BACKFILL = {
     "overlap": "queue",
     "on_failure": "continue",
 }
-ORDINARY = ("changelist", "add", "history", "delete", "change")
 
 
 def url_of(model: str, view: str, *arguments: Any) -> str:
@@ -122,6 +107,13 @@ def alert() -> Alert:
 
 def bulk_action() -> BulkAction:
     return bulk.begin(verb=BulkVerb.RUN_JOBS, target_ids=[factories.job().pk], user=user(), by=factories.ANN)
+
+
+def checked_import() -> BulkAction:
+    who = people.person(superuser=True)
+    check = importing.begin_check(entries=read(FILE.encode()), user=who, by=factories.ANN)
+    bulk.work(check, for_secs=60)
+    return check
 
 
 def backfill(before: str) -> Backfill:
@@ -241,6 +233,14 @@ DOORS: dict[str, tuple[Callable[[], Callable[[Any], Any]], str]] = {
     "scheduling.job delete": (
         lambda: posts(url_of("scheduling.job", "delete", factories.job().pk), post="yes"),
         "job.delete",
+    ),
+    "scheduling.job view scheduling_job_import_definitions": (
+        lambda: posts(reverse("admin:scheduling_job_import_definitions"), text=FILE),
+        "bulk_action.create",
+    ),
+    "scheduling.bulkaction button import": (
+        lambda: press("scheduling.bulkaction", "import", checked_import()),
+        "bulk_action.create",
     ),
     "scheduling.job action delete_selected": (
         lambda: acts("scheduling.job", "delete_selected", factories.job()),
