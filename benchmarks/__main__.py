@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from benchmarks import (
+    admin_lists,
     claiming,
     connections,
     creates,
@@ -25,6 +26,7 @@ from benchmarks.installation import Installation, installation
 from benchmarks.table import Row, heading, print_rows
 
 QUESTIONS: Final[dict[str, Callable[[Installation, bool], list[Row]]]] = {
+    "admin-lists": admin_lists.measure,
     "claiming": claiming.measure,
     "connections": connections.measure,
     "creates": creates.measure,

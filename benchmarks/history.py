@@ -4,8 +4,9 @@ The many are made by the database itself, without indexes and triggers, which co
 benchmark asks for is equally frequent in any size, and enough of it in 10,000 tasks to fill an answer.
 """
 
+import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -125,24 +126,30 @@ def fill(
         "waiting": max(tasks // 100, 60) if waiting is None else waiting,
         "changes": tasks if changes is None else changes,
     }
-    with connection.cursor() as cursor:
-        cursor.execute("SET statement_timeout = 0")
-        cursor.execute("SET session_replication_role = replica")
-        cursor.execute("SET maintenance_work_mem = '512MB'")
-        for table in _TABLES:
-            cursor.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
-        indexes = _drop_indexes(cursor)
+    with connection.cursor() as cursor, built_afterwards(cursor, _TABLES):
         for statement in (_TASKS, _ATTEMPTS, _OUTPUT, _AUDIT):
             cursor.execute(statement, values)
-        for index in indexes:
-            cursor.execute(index)
-        cursor.execute("SET session_replication_role = origin")
-        for table in _TABLES:
-            cursor.execute(f"ALTER TABLE {table} RESET (autovacuum_enabled)")
-        cursor.execute("VACUUM ANALYZE")
-        cursor.execute("CHECKPOINT")
-        cursor.execute("RESET maintenance_work_mem")
-        cursor.execute("RESET statement_timeout")
+
+
+@contextlib.contextmanager
+def built_afterwards(cursor: "CursorWrapper", tables: Sequence[str]) -> Iterator[None]:
+    """Fill tables at full speed within: their indexes are built and their statistics taken afterwards."""
+    cursor.execute("SET statement_timeout = 0")
+    cursor.execute("SET session_replication_role = replica")
+    cursor.execute("SET maintenance_work_mem = '512MB'")
+    for table in tables:
+        cursor.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+    indexes = _drop_indexes(cursor, tables)
+    yield
+    for index in indexes:
+        cursor.execute(index)
+    cursor.execute("SET session_replication_role = origin")
+    for table in tables:
+        cursor.execute(f"ALTER TABLE {table} RESET (autovacuum_enabled)")
+    cursor.execute("VACUUM ANALYZE")
+    cursor.execute("CHECKPOINT")
+    cursor.execute("RESET maintenance_work_mem")
+    cursor.execute("RESET statement_timeout")
 
 
 def some_jobs() -> list[int]:
@@ -190,12 +197,12 @@ def _schedules(jobs: list[Job]) -> Iterator[Schedule]:
         )
 
 
-def _drop_indexes(cursor: "CursorWrapper") -> list[str]:
+def _drop_indexes(cursor: "CursorWrapper", tables: Sequence[str]) -> list[str]:
     """Drop all indexes that no constraint needs; return the statements that make them again."""
     cursor.execute(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = ANY(%s) "
         "AND indexname NOT IN (SELECT conname FROM pg_constraint)",
-        [list(_TABLES)],
+        [list(tables)],
     )
     found = cursor.fetchall()
     for name, _definition in found:

@@ -55,14 +55,21 @@ def in_turn(ask: Mapping[int, Callable[[], Any]], rounds: int) -> list[list[Any]
     return list(answers.values())
 
 
-def compared(shape: Any, workers: Mapping[int, Worker], rounds: int) -> tuple[float, Row]:
-    """Return how much more the large database costs, and the row that says so."""
+def compared_times(
+    shape: Any, workers: Mapping[int, Worker], rounds: int
+) -> tuple[list[float], list[float], list[dict[str, int]]]:
+    """Return for each database the milliseconds of CPU, those of the clock, and facts of the plan."""
     asked = {size: (lambda worker=worker: worker.ask(shape["number"])) for size, worker in workers.items()}
     both = in_turn(asked, rounds)
     cpu_ms, wall_ms = (
         [quantile([answer[name] for answer in answers], 0.5) for answers in both] for name in ("cpu", "wall")
     )
-    plans = [worker.ask(["plan", shape["number"]]) for worker in workers.values()]
+    return cpu_ms, wall_ms, [worker.ask(["plan", shape["number"]]) for worker in workers.values()]
+
+
+def compared(shape: Any, workers: Mapping[int, Worker], rounds: int) -> tuple[float, Row]:
+    """Return how much more the large database costs, and the row that says so."""
+    cpu_ms, wall_ms, plans = compared_times(shape, workers, rounds)
     ratio = cpu_ms[1] / cpu_ms[0]
     figure = (
         f"{ratio:.2f}: {cpu_ms[0]:.1f} and {cpu_ms[1]:.1f} ms CPU, {wall_ms[0]:.1f} and {wall_ms[1]:.1f} ms, "

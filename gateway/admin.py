@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.db.models.functions import Now
@@ -12,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
+from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, DropdownFilter
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from access.callers import actor_of
@@ -30,7 +31,7 @@ from scheduling.admin.fields import CodeWidget, PairsField
 from scheduling.admin.instances import TaskInstanceAdmin
 from scheduling.admin.pages import BoundedChangeList, Button, ReadOnlyAdmin, ServiceForm
 from scheduling.admin.permissions import may
-from scheduling.admin.searching import Asked, FindsParts
+from scheduling.admin.searching import AGENT_PARTS, Asked, FindsParts
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
 from scheduling.models import TaskInstance
@@ -61,6 +62,42 @@ class AgentForm(ServiceForm):
         labels = instance.assigned_labels if instance is not None else {}
         kwargs["initial"] = {"labels": labels, **(kwargs.get("initial") or {})}
         super().__init__(*args, **kwargs)
+
+
+class ConnectionFilter(DropdownFilter):  # type: ignore[misc]
+    """Agents that are connected, or are not, whatever they do."""
+
+    title = gettext_lazy("connection")
+    parameter_name = "connected"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("yes", gettext_lazy("online")), ("no", gettext_lazy("offline"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Agent]) -> QuerySet[Agent]:
+        match self.value():
+            case "yes":
+                return queryset.filter(status__in=CONNECTED_STATUSES)
+            case "no":
+                return queryset.exclude(status__in=CONNECTED_STATUSES)
+        return queryset
+
+
+class VersionFilter(DropdownFilter):  # type: ignore[misc]
+    """Agents of the server's version, or of another one."""
+
+    title = gettext_lazy("version")
+    parameter_name = "version"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("same", gettext_lazy("the server's")), ("other", gettext_lazy("another one"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Agent]) -> QuerySet[Agent]:
+        match self.value():
+            case "same":
+                return queryset.filter(version=settings.HETUFLOW_VERSION)
+            case "other":
+                return queryset.exclude(version__in=("", settings.HETUFLOW_VERSION))
+        return queryset
 
 
 def _set_enabled(agent_admin: Any, request: HttpRequest, agent: Agent, *, enabled: bool) -> str:
@@ -105,8 +142,13 @@ class AgentAdmin(FindsParts, ShowsAgents):
     change_form_outer_after_template = "admin/agents/agent/related.html"
     list_display = ("agent", "state", "slots", "load", "all_labels", "runs_version", "heartbeat")
     list_display_links = ("agent",)
-    list_filter = (("status", ChoicesDropdownFilter), ("enabled", BooleanRadioFilter))
-    parts = search_fields = ("name", "hostname", "address")
+    list_filter = (
+        ConnectionFilter,
+        ("status", ChoicesDropdownFilter),
+        ("enabled", BooleanRadioFilter),
+        VersionFilter,
+    )
+    parts = search_fields = AGENT_PARTS
     search_help_text = gettext_lazy("Name, host, address, zone=eu or label:zone")
     ordering = ("name", "pk")
     sortable_by = ("agent", "heartbeat")

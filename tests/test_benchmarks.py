@@ -9,6 +9,7 @@ import pytest
 from tests.processes import ROOT
 
 FIGURES = {
+    "admin-lists": r"lists of the admin within 300 ms of those over 500\s+\d+ of \d+",
     "claiming": r"ratio of the medians\s+\d+\.\d\d",
     "connections": r"20 idle connections\s+-?\d+\.\d KiB each",
     "creates": r"jobs over HTTP: share of the bare rate\s+\d+\.\d\d",

@@ -17,8 +17,10 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 
 from access.callers import actor_of
 from scheduling.admin import words
+from scheduling.admin.filters import NamespaceFilter
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import is_seen, may, seen_by
+from scheduling.admin.searching import jobs_asked, jobs_named, read_search, some_ids
 from scheduling.admin.tasks import job_link
 from scheduling.clock import database_now
 from scheduling.kinds import AlertKind
@@ -61,8 +63,9 @@ class AlertAdmin(ReadOnlyAdmin):
     page_template = "admin/scheduling/alert/page.html"
     list_display = ("what", "of_job", "of_schedule", "when", "state")
     list_display_links = ("what",)
-    list_filter = (StateFilter, ("kind", ChoicesDropdownFilter), "namespace")
-    search_fields = ("job__name", "text")
+    list_filter = (StateFilter, ("kind", ChoicesDropdownFilter), NamespaceFilter)
+    search_fields = ("job__name",)
+    search_help_text = gettext_lazy("Job, tag:nightly, zone=eu or label:zone")
     ordering = ("-pk",)
     sortable_by = ("when",)
     actions = ("acknowledge_selected",)
@@ -84,6 +87,17 @@ class AlertAdmin(ReadOnlyAdmin):
             shows_job=is_seen(request, Job, "job"),
             shows_schedule=is_seen(request, Schedule, "schedule"),
         )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Alert], search_term: str
+    ) -> tuple[QuerySet[Alert], bool]:
+        """Find by name, tags and required labels of the job."""
+        asked = read_search(search_term)
+        if asked.has_labels or asked.tags:
+            queryset = queryset.filter(job_id__in=some_ids(request, jobs_asked(asked)))
+        if asked.words:
+            queryset = queryset.filter(job_id__in=some_ids(request, jobs_named(asked.words)))
+        return queryset, False
 
     def has_acknowledge_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return may(request, "scheduling.change_alert", obj)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.contrib import admin
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.urls import reverse
@@ -20,10 +20,11 @@ from access.callers import actor_of
 from scheduling.admin import words
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may, permit
+from scheduling.admin.searching import begins_with, jobs_named, some_ids
 from scheduling.admin.tasks import job_link
 from scheduling.clock import database_now
 from scheduling.kinds import BackfillStatus
-from scheduling.models import Backfill, Job, Task
+from scheduling.models import Backfill, Job, Schedule, Task
 from scheduling.services import backfills
 from scheduling.services.backfill_progress import (
     ACTIVE,
@@ -82,7 +83,7 @@ class BackfillAdmin(ReadOnlyAdmin):
     list_display_links = ("number",)
     list_filter = (("status", ChoicesDropdownFilter), ("schedule", SeenAutocompleteFilter))
     search_fields = ("schedule__job__name", "schedule__name", "created_by")
-    search_help_text = gettext_lazy("A part of the job's, the schedule's or the user's name")
+    search_help_text = gettext_lazy("Job, beginning of the schedule's name, or user")
     ordering = ("-pk",)
     sortable_by = ("number",)
     buttons = (
@@ -126,6 +127,18 @@ class BackfillAdmin(ReadOnlyAdmin):
             shows_job=is_seen(request, Job, "schedule__job"),
             failed_count=Subquery(counted),
         )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Backfill], search_term: str
+    ) -> tuple[QuerySet[Backfill], bool]:
+        """Find by the names of job and schedule, and by who asked for it; all by an index."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        of_jobs = Q(job_id__in=some_ids(request, jobs_named(term.split())))
+        schedules = Schedule.objects.filter(of_jobs | begins_with(term))
+        found = Q(schedule_id__in=some_ids(request, schedules)) | Q(created_by=term)
+        return queryset.filter(found), False
 
     @admin.display(description=gettext_lazy("backfill"), ordering="pk")
     def number(self, backfill: Backfill) -> SafeString:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -23,9 +24,11 @@ from scheduling.admin.calendar_form import (
     WindowsField,
     subdivisions_of,
 )
+from scheduling.admin.filters import NamespaceFilter
 from scheduling.admin.namespaces import SuggestsNamespaces
 from scheduling.admin.pages import ServiceAdmin
 from scheduling.admin.permissions import may, may_in, seen_by
+from scheduling.admin.searching import CALENDAR_PARTS, FindsParts
 from scheduling.clock import database_now
 from scheduling.errors import InUse, InvalidField
 from scheduling.models import Calendar, Schedule
@@ -42,7 +45,7 @@ _LISTED_WINDOWS = 3
 
 
 @admin.register(Calendar)
-class CalendarAdmin(SuggestsNamespaces, ServiceAdmin):
+class CalendarAdmin(FindsParts, SuggestsNamespaces, ServiceAdmin):
     namespace_path = "namespace"
     namespace_permission = "scheduling.add_calendar"
     form = CalendarForm
@@ -52,8 +55,9 @@ class CalendarAdmin(SuggestsNamespaces, ServiceAdmin):
     delete_confirmation_template = "admin/scheduling/calendar/delete.html"
     list_display = ("calendar", "of_country", "days_off", "allowed", "blackout_count", "used_by")
     list_display_links = ("calendar",)
-    list_filter = ("namespace",)
-    search_fields = ("name", "namespace", "description")
+    list_filter = (NamespaceFilter,)
+    parts = search_fields = CALENDAR_PARTS
+    search_help_text = gettext_lazy("Name, namespace or description")
     ordering = ("namespace", "name", "pk")
     sortable_by = ("calendar",)
     fieldsets = (
@@ -67,8 +71,9 @@ class CalendarAdmin(SuggestsNamespaces, ServiceAdmin):
         js = ("hetuflow/regions.js", "hetuflow/live.js")
 
     def all_rows(self, request: HttpRequest) -> QuerySet[Any]:
-        used = Count("schedules", filter=Q(schedules__archived_at__isnull=True))
-        return Calendar.objects.annotate(use_count=used)
+        using = Schedule.objects.present().filter(calendar=OuterRef("pk")).order_by()
+        counted = using.values("calendar").annotate(number=Count("pk")).values("number")
+        return Calendar.objects.annotate(use_count=Coalesce(Subquery(counted), 0))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("namespace",) if obj is not None else ()

@@ -1,37 +1,83 @@
 """Attempts (task instances): what one process did, with its output while it runs and after."""
 
+import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
+from django.db.models.lookups import GreaterThan
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, TextFilter
 
 from agents.models import Agent
 from agents.protocol.messages import Stream
 from rest.controls import visible
 from scheduling.admin import words
 from scheduling.admin.attempts import describe_attempt
+from scheduling.admin.filters import BegunFilter, NamespaceFilter
 from scheduling.admin.output import download, found_text, output_page, viewer_of
 from scheduling.admin.output_search import OutputFilter, SearchesOutput, line_link
-from scheduling.admin.pages import Button, ReadOnlyAdmin
-from scheduling.admin.permissions import SeenDropdownFilter, is_seen, may
-from scheduling.admin.searching import have_parts, read_search, some_ids
+from scheduling.admin.pages import LIST_LIMIT, Button, ReadOnlyAdmin
+from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may
+from scheduling.admin.searching import AGENT_PARTS, have_parts, jobs_named, read_search, some_ids
 from scheduling.admin.tasks import cancel_task, job_link, pretty
 from scheduling.admin.timeline import ShowsTimeline
 from scheduling.clock import database_now
 from scheduling.models import Job, TaskInstance
+from scheduling.models.tasks import TOOK_LONG
 from scheduling.services.viewing import BOTH
 from scheduling.states import INSTANCE_LIVE
 
 _MATCHING_AGENTS: Final = 100
+_EXIT_CODE: Final = re.compile(r"-?[0-9]{1,9}")
+
+
+class DurationFilter(DropdownFilter):  # type: ignore[misc]
+    """Attempts that ran longer than so many minutes, or run that long already; the newest of very many."""
+
+    title = gettext_lazy("duration")
+    parameter_name = "longer"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("5", gettext_lazy("more than 5 minutes")),
+            ("60", gettext_lazy("more than an hour")),
+            ("360", gettext_lazy("more than 6 hours")),
+            ("1440", gettext_lazy("more than a day")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[TaskInstance]) -> QuerySet[TaskInstance]:
+        if self.value() not in dict(self.lookups(request, None)):
+            return queryset
+        least = timedelta(minutes=int(self.value()))
+        running = TaskInstance.objects.live().filter(started_at__lt=database_now() - least)
+        ran_long = GreaterThan(F("completed_at") - F("started_at"), least)
+        ended = TaskInstance.objects.filter(TOOK_LONG, ran_long)
+        # Each by an index of its own.
+        ids = running.order_by().values("pk").union(ended.order_by("-pk").values("pk")[:LIST_LIMIT], all=True)
+        return queryset.filter(pk__in=ids)
+
+
+class ExitCodeFilter(TextFilter):  # type: ignore[misc]
+    """Attempts whose process ended with a number."""
+
+    title = gettext_lazy("exit code")
+    parameter_name = "exit_code"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[TaskInstance]) -> QuerySet[TaskInstance]:
+        number = (self.value() or "").strip()
+        if not number:
+            return queryset
+        if not _EXIT_CODE.fullmatch(number):
+            return queryset.none()
+        return queryset.filter(exit_code=int(number))
 
 
 def _cancel(instance_admin: Any, request: HttpRequest, attempt: TaskInstance) -> str:
@@ -48,10 +94,19 @@ class TaskInstanceAdmin(SearchesOutput, ShowsTimeline, ReadOnlyAdmin):
     page_template = "admin/scheduling/taskinstance/page.html"
     list_display = ("number", "of_job", "state", "on_agent", "started", "ran", "exit", "output")
     list_display_links = ("number",)
-    list_filter = (("status", ChoicesDropdownFilter), ("agent", SeenDropdownFilter), OutputFilter)
+    list_filter = (
+        ("status", ChoicesDropdownFilter),
+        ("job", SeenAutocompleteFilter),
+        ("agent", SeenAutocompleteFilter),
+        NamespaceFilter,
+        BegunFilter,
+        DurationFilter,
+        ExitCodeFilter,
+        OutputFilter,
+    )
     list_select_related = ("job", "agent")
     search_fields = ("id", "task_id", "agent__name")
-    search_help_text = gettext_lazy("Id, number of a task, agent, zone=eu, label:zone or tag:nightly")
+    search_help_text = gettext_lazy("Id, number of a task, job, agent, zone=eu or tag:nightly")
     ordering = ("-pk",)
     sortable_by = ("number",)
     buttons = (
@@ -76,7 +131,7 @@ class TaskInstanceAdmin(SearchesOutput, ShowsTimeline, ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[TaskInstance], search_term: str
     ) -> tuple[QuerySet[TaskInstance], bool]:
-        """Find by id, by the number of the task, by name and labels of the agent or tags of the job.
+        """Find by id, by the number of the task, by name or labels of the agent, by name or tags of the job.
 
         All by an index.
         """
@@ -94,8 +149,9 @@ class TaskInstanceAdmin(SearchesOutput, ShowsTimeline, ReadOnlyAdmin):
             return queryset.filter(pk=UUID(term)), False
         except ValueError:
             pass
-        named = Agent.objects.filter(have_parts(("name", "hostname", "address"), asked.words))
-        found = Q(agent_id__in=list(named.values_list("pk", flat=True)[:_MATCHING_AGENTS]))
+        agents = Agent.objects.filter(have_parts(AGENT_PARTS, asked.words))
+        found = Q(agent_id__in=list(agents.values_list("pk", flat=True)[:_MATCHING_AGENTS]))
+        found |= Q(job_id__in=some_ids(request, jobs_named(asked.words)))
         number = term.split(".")[0]
         if number.isascii() and number.isdigit() and int(number) < 2**63:
             found |= Q(task_id=int(number))

@@ -17,14 +17,16 @@ from unfold.contrib.filters.admin import BooleanRadioFilter
 from access.backends import authority_of_user
 from access.callers import actor_of
 from scheduling.admin import words
+from scheduling.admin.filters import NamespaceFilter
 from scheduling.admin.freezes import ShowsFreezes
 from scheduling.admin.job_actions import JobActions
+from scheduling.admin.job_filters import LastRunFilter, PlansFilter
 from scheduling.admin.job_form import OWN_FIELDS, JobForm
 from scheduling.admin.job_page import COPY_OF, ShowsJob, copied_fields
 from scheduling.admin.job_run import RunsJobs
 from scheduling.admin.namespaces import SuggestsNamespaces
 from scheduling.admin.permissions import may_in, permit, seen_by
-from scheduling.admin.searching import read_search
+from scheduling.admin.searching import JOB_PARTS, Asked, FindsParts
 from scheduling.admin.transfer import TransfersDefinitions
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
@@ -48,7 +50,9 @@ _COLUMN_NEEDS = {
 
 
 @admin.register(Job)
-class JobAdmin(ShowsJob, RunsJobs, ShowsFreezes, SuggestsNamespaces, TransfersDefinitions, JobActions):
+class JobAdmin(
+    FindsParts, ShowsJob, RunsJobs, ShowsFreezes, SuggestsNamespaces, TransfersDefinitions, JobActions
+):
     namespace_path = "namespace"
     namespace_permission = "scheduling.add_job"
     form = JobForm
@@ -56,11 +60,11 @@ class JobAdmin(ShowsJob, RunsJobs, ShowsFreezes, SuggestsNamespaces, TransfersDe
     fields_to_look_at = ("config",)
     list_display = ("job", "is_enabled", "kind", "when", "last", "next")
     list_display_links = ("job",)
-    list_filter = (("enabled", BooleanRadioFilter), "namespace")
-    search_fields = ("name", "namespace", "description")
+    list_filter = (("enabled", BooleanRadioFilter), NamespaceFilter, LastRunFilter, PlansFilter)
+    parts = search_fields = JOB_PARTS
     search_help_text = gettext_lazy("Name, namespace, tag:nightly, zone=eu or label:zone")
     ordering = ("namespace", "name", "pk")
-    sortable_by = ("job", "is_enabled")
+    sortable_by = ("job",)
     fieldsets = (
         (None, {"fields": ("name", "namespace", "description", "enabled", "tags")}),
         (gettext_lazy("Command"), {"fields": ("cmd", "command", "args", "working_dir", "environment")}),
@@ -134,9 +138,11 @@ class JobAdmin(ShowsJob, RunsJobs, ShowsFreezes, SuggestsNamespaces, TransfersDe
         if SCHEDULABLE in request.GET:
             namespaces = authority_of_user(request.user).namespaces("scheduling.add_schedule")
             queryset = queryset if namespaces is None else queryset.filter(namespace__in=sorted(namespaces))
-        asked = read_search(search_term)
-        found = queryset.filter(asked.labels_at("route__labels"), asked.tags_at("tags"))
-        return super().get_search_results(request, found, asked.text)
+        found: tuple[QuerySet[Job], bool] = super().get_search_results(request, queryset, search_term)
+        return found
+
+    def labelled(self, rows: QuerySet[Job], asked: Asked) -> QuerySet[Job]:
+        return rows.filter(asked.labels_at("route__labels"), asked.tags_at("tags"))
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Begin with a namespace in which the user may add a job."""
@@ -182,7 +188,7 @@ class JobAdmin(ShowsJob, RunsJobs, ShowsFreezes, SuggestsNamespaces, TransfersDe
             '<span class="hf-name">{}</span><span class="hf-sub">{}</span>', job.name, job.namespace
         )
 
-    @admin.display(description=gettext_lazy("enabled"), boolean=True, ordering="enabled")
+    @admin.display(description=gettext_lazy("enabled"), boolean=True)
     def is_enabled(self, job: Job) -> bool:
         return job.enabled
 

@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 
 from access.backends import authority_of_user
 from scheduling.models import Job
+from scheduling.services.distinct import distinct_values
 
 if TYPE_CHECKING:
     from scheduling.admin.permissions import PermittedAdmin as _Base
@@ -25,11 +27,19 @@ def suggest_namespaces(field: Any) -> Any:
 
 def namespaces_of(request: HttpRequest, permission: str) -> list[str]:
     """Return where the user holds `permission`; those that have jobs, where that is everywhere."""
+    return namespaces_in(request, Job, permission)
+
+
+def namespaces_in(request: HttpRequest, model: type[Model], permission: str) -> list[str]:
+    """Return where the user holds `permission`; those that have rows of `model`, where that is everywhere.
+
+    An index of `model` has to begin with the namespace.
+    """
     held = authority_of_user(request.user).namespaces(permission)
     if held is not None:
         return sorted(held)
-    there = Job.objects.present().order_by("namespace").values_list("namespace", flat=True)
-    return list(there.distinct()[:_SUGGESTED])
+    condition = "archived_at IS NULL" if model is Job else "true"
+    return distinct_values(model, "namespace", condition=condition, limit=_SUGGESTED)
 
 
 class SuggestsNamespaces(_Base):

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 from unfold.widgets import UnfoldAdminSelect2Widget
 
 from access.callers import actor_of
@@ -19,6 +19,7 @@ from scheduling.admin import words
 from scheduling.admin.backfill_form import BackfillsSchedules
 from scheduling.admin.bulk import BulkActions
 from scheduling.admin.changes import ShowsChanges
+from scheduling.admin.filters import JobNamespaceFilter
 from scheduling.admin.forecast import ShowsForecast
 from scheduling.admin.freezes import ShowsFreezes, freeze_banners
 from scheduling.admin.ledger import ShowsLedger
@@ -26,7 +27,7 @@ from scheduling.admin.pages import Button, ServiceAdmin
 from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may, permit
 from scheduling.admin.schedule_form import JobToScheduleWidget, ScheduleForm
 from scheduling.admin.schedule_preview import PreviewsSchedules, preview_of
-from scheduling.admin.searching import read_search
+from scheduling.admin.searching import begins_with, jobs_asked, jobs_named, read_search, some_ids
 from scheduling.admin.tasks import job_link, tasks_url
 from scheduling.clock import database_now
 from scheduling.errors import InvalidField
@@ -35,6 +36,25 @@ from scheduling.kinds import BulkVerb, ScheduleKind, ScheduleStatus
 from scheduling.models import Job, Schedule, Task
 from scheduling.services.definitions import archive_schedule, create_schedule, update_schedule
 from scheduling.services.restoring import restore_schedule
+
+
+class TroubleFilter(DropdownFilter):  # type: ignore[misc]
+    """Schedules that stopped by themselves, or that cannot be planned."""
+
+    title = gettext_lazy("problem")
+    parameter_name = "trouble"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("paused", gettext_lazy("paused after failures")),
+            ("unplanned", gettext_lazy("cannot be planned")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> QuerySet[Schedule]:
+        if self.value() not in ("paused", "unplanned"):
+            return queryset
+        status = ScheduleStatus.DISABLED if self.value() == "paused" else ScheduleStatus.ENABLED
+        return queryset.filter(~Q(problem=""), status=status)
 
 
 def _set_status(
@@ -82,14 +102,16 @@ class ScheduleAdmin(
         ("kind", ChoicesDropdownFilter),
         ("job", SeenAutocompleteFilter),
         ("calendar", SeenAutocompleteFilter),
+        JobNamespaceFilter,
+        TroubleFilter,
     )
     list_select_related = ("job", "calendar")
     bulk_verbs = (BulkVerb.ENABLE_SCHEDULES, BulkVerb.DISABLE_SCHEDULES)
-    search_fields = ("name", "job__name", "cron_expression")
-    search_help_text = gettext_lazy("Name, job, expression, tag:nightly, zone=eu or label:zone")
+    search_fields = ("name", "job__name")
+    search_help_text = gettext_lazy("Job, beginning of the name, tag:nightly, zone=eu or label:zone")
     autocomplete_fields = ("job",)
     ordering = ("next_run_at", "pk")
-    sortable_by = ("next", "run_count")
+    sortable_by = ("next",)
     conditional_fields: ClassVar = {
         "cron_expression": "kind == 'cron'",
         "dst_gap": "kind == 'cron'",
@@ -158,11 +180,14 @@ class ScheduleAdmin(
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Schedule], search_term: str
     ) -> tuple[QuerySet[Schedule], bool]:
-        """Search, also by tags and required labels of the job."""
+        """Find by name, tags and required labels of the job, or by the beginning of the own name."""
         asked = read_search(search_term)
-        of_jobs = queryset.filter(asked.labels_at("job__route__labels"), asked.tags_at("job__tags"))
-        found: tuple[QuerySet[Schedule], bool] = super().get_search_results(request, of_jobs, asked.text)
-        return found
+        if asked.has_labels or asked.tags:
+            queryset = queryset.filter(job_id__in=some_ids(request, jobs_asked(asked)))
+        if not asked.words:
+            return queryset, False
+        named = Q(job_id__in=some_ids(request, jobs_named(asked.words)))
+        return queryset.filter(named | begins_with(asked.text)), False
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "job":

@@ -1,7 +1,8 @@
 """What is typed above a list: parts of names, and `zone=eu`, `label:zone`, `label:eu` and `tag:nightly`."""
 
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -9,13 +10,15 @@ from django.contrib import messages
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.lookups import DataContains
 from django.db.models import F, Func, Q, QuerySet, TextField, Value
-from django.db.models.lookups import Lookup
+from django.db.models.functions import Collate, Upper
+from django.db.models.lookups import GreaterThanOrEqual, LessThan, Lookup
 from django.http import HttpRequest
 from django.utils.text import smart_split
 from django.utils.translation import gettext as _
 
 from scheduling.admin.pages import LIST_LIMIT
 from scheduling.admin.permissions import seen_by
+from scheduling.models import Job
 
 if TYPE_CHECKING:
     from scheduling.admin.permissions import PermittedAdmin as _Base
@@ -24,8 +27,12 @@ if TYPE_CHECKING:
 else:
     _Base, _Lookup = object, Lookup
 
+# The fields of the indexes of parts, in their order.
+AGENT_PARTS: Final = ("name", "hostname", "address")
+JOB_PARTS: Final = ("name", "namespace", "description")
+CALENDAR_PARTS: Final = JOB_PARTS
 # Rows of another list are found by the ids of so many jobs or agents.
-_MATCHING: Final = 500
+_MATCHING: Final = 2000
 _LABEL: Final = "label:"
 _TAG: Final = "tag:"
 _QUOTES: Final = "\"'"
@@ -90,11 +97,11 @@ class FindsParts(_Base):
     can be paged through, some are found.
     """
 
-    parts: ClassVar[tuple[str, ...]]
+    parts: ClassVar[Sequence[str]]
 
     def labelled(self, rows: QuerySet[Any], asked: Asked) -> QuerySet[Any]:
-        """Return those of `rows` that have the labels and tags that are asked for."""
-        raise NotImplementedError
+        """Return those of `rows` that have the labels and tags that are asked for; here they have none."""
+        return rows.none() if asked.has_labels or asked.tags else rows
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -107,13 +114,33 @@ class FindsParts(_Base):
         return queryset.filter(pk__in=found.order_by().values("pk")[:LIST_LIMIT]), False
 
 
-def have_parts(fields: Iterable[str], words: Iterable[str]) -> Q:
-    """Return the condition that each word is a part of one of the fields; an index finds them."""
-    condition = Q()
+def have_parts(fields: Sequence[str], words: Iterable[str], *, within: Sequence[str] = ()) -> Q:
+    """Return the condition that each word is a part of one of the fields, by the index of their parts.
+
+    Without words nothing is found; `within` names some of the fields if it must not be in the others.
+    """
+    condition = Q() if words else Q(pk__in=())
     for word in words:
         condition &= Q(DataContains(_parts(*fields), _parts(Value(word))))
-        condition &= Q.create([(f"{name}__icontains", word) for name in fields], connector=Q.OR)
+        condition &= Q.create([(f"{name}__icontains", word) for name in within or fields], connector=Q.OR)
     return condition
+
+
+def jobs_named(words: Iterable[str]) -> QuerySet[Job]:
+    """Return the jobs whose names hold each of the words."""
+    return Job.objects.filter(have_parts(JOB_PARTS, words, within=("name",)))
+
+
+def jobs_asked(asked: Asked) -> QuerySet[Job]:
+    """Return the jobs that have the tags, and ask for the labels, that are searched for."""
+    return Job.objects.filter(asked.labels_at("route__labels"), asked.tags_at("tags"))
+
+
+def begins_with(text: str) -> Q:
+    """Return the condition that a schedule's name begins with a text, in small or capital letters."""
+    name, first = Collate(Upper("name"), "C"), text.upper()
+    is_between = Q(GreaterThanOrEqual(name, first)) & Q(LessThan(name, first + chr(sys.maxunicode)))
+    return ~Q(name="") & is_between
 
 
 def some_ids(request: HttpRequest, rows: QuerySet[Any]) -> list[Any]:

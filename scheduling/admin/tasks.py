@@ -1,7 +1,7 @@
 """Tasks: every planned instant and what became of it. Read-only, but for cancelling and retrying."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -21,11 +21,12 @@ from scheduling.admin import words
 from scheduling.admin.attempts import compared
 from scheduling.admin.bulk import BulkActions
 from scheduling.admin.explanations import explanation_panel
+from scheduling.admin.filters import PLANNED, NamespaceFilter, PlannedFilter
 from scheduling.admin.output import viewer_of
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may, seen_by
 from scheduling.admin.reasons import reason_words
-from scheduling.admin.searching import read_search, some_ids
+from scheduling.admin.searching import jobs_asked, jobs_named, read_search, some_ids
 from scheduling.admin.task_timeline import bars_of, timeline_of
 from scheduling.clock import database_now
 from scheduling.kinds import BulkVerb
@@ -40,28 +41,17 @@ _ATTEMPTS = 12
 _MAX_ID = 2**63 - 1
 
 
-class RecentFilter(DropdownFilter):  # type: ignore[misc]
-    """Tasks planned for the last hours or days."""
+class RetriedFilter(DropdownFilter):  # type: ignore[misc]
+    """Tasks that were tried more than once."""
 
-    title = gettext_lazy("time")
-    parameter_name = "planned"
+    title = gettext_lazy("attempts")
+    parameter_name = "tried"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            ("future", gettext_lazy("still to come")),
-            ("1", gettext_lazy("the last hour")),
-            ("24", gettext_lazy("the last 24 hours")),
-            ("168", gettext_lazy("the last 7 days")),
-        ]
+        return [("again", gettext_lazy("more than one"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> QuerySet[Task]:
-        value = self.value()
-        if value == "future":
-            return queryset.filter(scheduled_at__gt=database_now())
-        if value in ("1", "24", "168"):
-            now = database_now()
-            return queryset.filter(scheduled_at__gt=now - timedelta(hours=int(value)), scheduled_at__lte=now)
-        return queryset
+        return queryset.filter(attempt_count__gt=1) if self.value() else queryset
 
 
 def cancel_task(request: HttpRequest, task_id: int) -> str:
@@ -91,7 +81,9 @@ class TaskAdmin(BulkActions, ReadOnlyAdmin):
         ("status", ChoicesDropdownFilter),
         ("job", SeenAutocompleteFilter),
         ("outcome", ChoicesDropdownFilter),
-        RecentFilter,
+        NamespaceFilter,
+        RetriedFilter,
+        PlannedFilter,
     )
     list_select_related = ("job",)
     bulk_verbs = (BulkVerb.CANCEL_TASKS, BulkVerb.RETRY_TASKS)
@@ -121,6 +113,11 @@ class TaskAdmin(BulkActions, ReadOnlyAdmin):
         ),
     )
 
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """List what is narrowed to a time in the order of time, in which it is found."""
+        is_narrowed = any(request.GET.get(name) for name in PLANNED)
+        return ("-scheduled_at", "pk") if is_narrowed else self.ordering
+
     def all_rows(self, request: HttpRequest) -> QuerySet[Any]:
         # A task stays in the namespace that its job had when it was planned.
         shows_job = is_seen(request, Job, "job")
@@ -133,11 +130,10 @@ class TaskAdmin(BulkActions, ReadOnlyAdmin):
         asked = read_search(search_term)
         term = asked.text.removeprefix("#")
         if asked.has_labels or asked.tags:
-            of_jobs = Job.objects.filter(asked.labels_at("route__labels"), asked.tags_at("tags"))
-            queryset = queryset.filter(job_id__in=some_ids(request, of_jobs))
+            queryset = queryset.filter(job_id__in=some_ids(request, jobs_asked(asked)))
         if not term:
             return queryset, False
-        found = Q(job_id__in=some_ids(request, Job.objects.filter(name__icontains=term)))
+        found = Q(job_id__in=some_ids(request, jobs_named(term.split())))
         if term.isascii() and term.isdigit() and int(term) <= _MAX_ID:
             found |= Q(pk=int(term))
         return queryset.filter(found), False

@@ -32,6 +32,7 @@ class Alert(models.Model):
         ]
         indexes = [
             models.Index(fields=["namespace", "-id"], name="alert_by_namespace"),
+            models.Index(fields=["kind", "-id"], name="alert_by_kind"),
             models.Index(fields=["-id"], condition=Q(acknowledged_at__isnull=True), name="alert_open"),
         ]
 

@@ -78,6 +78,8 @@ class Backfill(models.Model):
         ]
         indexes = [
             models.Index(fields=["id"], condition=Q(status="running"), name="backfill_running"),
+            models.Index(fields=["status", "-id"], name="backfill_by_status"),
+            models.Index(fields=["created_by", "-id"], name="backfill_by_creator"),
         ]
 
     def __str__(self) -> str:

@@ -41,6 +41,8 @@ class BulkAction(models.Model):
         ]
         indexes = [
             models.Index(fields=["id"], condition=Q(status="running"), name="bulkaction_running"),
+            models.Index(fields=["status", "-id"], name="bulkaction_by_status"),
+            models.Index(fields=["verb", "-id"], name="bulkaction_by_verb"),
             models.Index(fields=["completed_at"], name="bulkaction_by_completed_at"),
         ]
 

@@ -1,7 +1,8 @@
 """When schedules may not run: calendars, and namespaces that are frozen."""
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q
 from django.utils.translation import gettext_lazy as _
 
 
@@ -40,6 +41,12 @@ class Calendar(models.Model):
             models.CheckConstraint(
                 condition=~Q(country="") | Q(subdivision=""), name="calendar_subdivision_has_country"
             ),
+        ]
+        indexes = [
+            GinIndex(
+                Func("name", "namespace", "description", function="hetuflow_parts"), name="calendar_by_parts"
+            ),
+            models.Index(fields=["name", "id"], name="calendar_by_name"),
         ]
 
     def __str__(self) -> str:

@@ -4,8 +4,8 @@ import secrets
 
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models import F, Func, Q
+from django.db.models.functions import Collate, Now, Upper
 from django.utils.translation import gettext_lazy as _
 
 from scheduling.kinds import (
@@ -34,6 +34,7 @@ class Route(models.Model):
 
     class Meta:
         verbose_name = _("route")
+        indexes = [GinIndex(fields=["labels"], name="route_by_labels")]
 
     def __str__(self) -> str:
         return f"{self.cmd} {self.labels}"
@@ -84,6 +85,12 @@ class Job(models.Model):
         ]
         indexes = [
             GinIndex(fields=["tags"], opclasses=["jsonb_path_ops"], name="job_by_tags"),
+            # What people search for: parts of these.
+            GinIndex(
+                Func("name", "namespace", "description", function="hetuflow_parts"), name="job_by_parts"
+            ),
+            models.Index(fields=["route"], name="job_by_route"),
+            models.Index(fields=["name", "id"], condition=Q(archived_at__isnull=True), name="job_by_name"),
         ]
 
     def __str__(self) -> str:
@@ -209,6 +216,14 @@ class Schedule(models.Model):
                 name="schedule_due",
             ),
             models.Index(fields=["job"], condition=Q(missed_count__gt=0), name="schedule_with_missed"),
+            # Planning writes these rows all the time, so what lists need is kept small.
+            models.Index(
+                fields=["next_run_at", "id"],
+                condition=Q(archived_at__isnull=True),
+                name="schedule_by_next_run",
+            ),
+            models.Index(Collate(Upper("name"), "C"), condition=~Q(name=""), name="schedule_by_name"),
+            models.Index(fields=["id"], condition=~Q(problem=""), name="schedule_in_trouble"),
             models.Index(
                 fields=["id"],
                 condition=Q(kind="interval", interval_mode="delay", status="enabled", next_run_at=None),

@@ -22,6 +22,7 @@ from scheduling.states import (
     TaskStatus,
 )
 
+NOT_FIRED: Final = tuple(sorted(outcome.value for outcome in Outcome if outcome != Outcome.FIRED))
 # Attempts that took longer are few, and have an index by which they are found long after they began.
 LONG: Final = timedelta(minutes=5)
 TOOK_LONG: Final = Q(GreaterThan(F("completed_at") - F("created_at"), LONG))
@@ -121,6 +122,11 @@ class Task(models.Model):
             models.Index(
                 fields=["scheduled_at"], condition=Q(status__in=TASK_CLAIMABLE), name="task_upcoming"
             ),
+            # What a list is narrowed to that is not as usual.
+            models.Index(fields=["-id"], condition=Q(attempt_count__gt=1), name="task_retried"),
+            models.Index(
+                fields=["outcome", "-id"], condition=Q(outcome__in=NOT_FIRED), name="task_by_other_outcome"
+            ),
             models.Index(
                 fields=["backfill", "status"], condition=Q(backfill__isnull=False), name="task_by_backfill"
             ),
@@ -217,6 +223,12 @@ class TaskInstance(models.Model):
             models.Index(fields=["status", "-id"], name="taskinstance_by_status"),
             models.Index(
                 fields=["completed_at", "created_at"], condition=TOOK_LONG, name="taskinstance_long"
+            ),
+            models.Index(fields=["-id"], condition=TOOK_LONG, name="taskinstance_long_by_id"),
+            models.Index(
+                fields=["exit_code", "-id"],
+                condition=Q(exit_code__lt=0) | Q(exit_code__gt=0),
+                name="taskinstance_by_exit_code",
             ),
         ]
 

@@ -107,11 +107,11 @@ def test_deleting_a_schedule_keeps_the_tasks_that_it_planned(browser):
 def test_the_list_takes_as_many_queries_for_thirty_schedules_as_for_one(browser, django_assert_num_queries):
     factories.schedule()
     browser.get(LIST)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         browser.get(LIST)
     for _ in range(29):
         factories.schedule()
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         assert browser.get(LIST).context["cl"].result_count == 30
 
 

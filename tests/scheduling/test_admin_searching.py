@@ -1,13 +1,18 @@
 """What is typed above a list is read as words, labels and tags, and finds what has them."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection, transaction
 from django.urls import reverse
 from django.utils import timezone
 
+from access.models import AuditEntry
 from agents.models import Agent
 from scheduling.admin.searching import have_parts, read_search
-from scheduling.models import Job, TaskInstance
+from scheduling.models import Alert, Job, Schedule, TaskInstance
+from scheduling.services.backfills import create_backfill
+from scheduling.services.calendars import create_calendar
 from scheduling.services.claiming import claim
 from tests import factories
 from tests.admin_client import browser_with, client_of
@@ -142,3 +147,66 @@ def test_an_index_finds_agents(condition):
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         assert "Seq Scan" not in rows.order_by().explain()
+
+
+@pytest.mark.parametrize("of_list", ["scheduling_job", "scheduling_calendar"])
+def test_words_are_parts_of_names_namespaces_and_descriptions(browser, of_list):
+    make = factories.job if of_list == "scheduling_job" else create_calendar
+    fields = {} if of_list == "scheduling_job" else {"by": factories.ANN}
+    kept = make(name="Nightly-Report", namespace="finance", description="Sends 100% of it.", **fields)
+    make(name="other", namespace="default", **fields)
+    for term in ("report", "y-R", "fin rep", "100%", '"of it"', "r"):
+        assert kept.pk in found(browser, of_list, term), term
+    for term in ("report other", "fi_", '"rep fin"', "reports", "zone=eu"):
+        assert kept.pk not in found(browser, of_list, term), term
+
+
+def test_more_than_can_be_paged_through_is_not_looked_for(browser, monkeypatch):
+    monkeypatch.setattr("scheduling.admin.searching.LIST_LIMIT", 2)
+    for number in range(3):
+        factories.job(name=f"same-{number}")
+    assert len(found(browser, "scheduling_job", "same")) == 2
+
+
+def test_schedules_alerts_and_backfills_are_found_by_the_names_of_their_jobs(browser):
+    schedule, other = (factories.schedule(job=factories.job(name=f"{name}-x")) for name in ("ours", "theirs"))
+    Schedule.objects.filter(pk=schedule.pk).update(name="Every 5%")
+    for each in (schedule, other):
+        Alert.objects.create(kind="missed", namespace="default", job=each.job, schedule=each, text="missed")
+        backfill = create_backfill(
+            schedule_id=each.pk,
+            range_from=factories.NOW - timedelta(hours=1),
+            range_to=factories.NOW,
+            now=factories.NOW,
+            by=factories.ANN,
+        )
+        assert found(browser, "scheduling_backfill", each.job.name) == {backfill.pk}
+        assert found(browser, "scheduling_schedule", each.job.name[:3].upper()) == {each.pk}
+        assert found(browser, "scheduling_alert", each.job.name) == {Alert.objects.latest("pk").pk}
+    assert found(browser, "scheduling_schedule", "every 5%") == {schedule.pk}
+    assert found(browser, "scheduling_schedule", "very") == set()
+    assert len(found(browser, "scheduling_backfill", "every")) == 1
+    assert len(found(browser, "scheduling_backfill", "ann")) == 2
+
+
+def test_attempts_are_found_by_the_name_of_the_job(browser):
+    attempt = factories.attempt(job=factories.job(name="Nightly-Report"))
+    factories.attempt(job=factories.job(name="other"))
+    assert found(browser, "scheduling_taskinstance", "report") == {attempt.pk}
+
+
+def test_the_audit_log_is_searched_for_whole_words_and_for_parts_of_recent_names(browser, monkeypatch):
+    older = factories.job(name="older-report", by=factories.ANN)
+    newer = factories.job(name="newer-report", by=factories.ANN)
+
+    def jobs(term):
+        entries = AuditEntry.objects.filter(pk__in=found(browser, "access_auditentry", term))
+        return set(entries.values_list("subject_id", flat=True))
+
+    ours = {str(older.pk), str(newer.pk)}
+    for term in ("ann", "job.create", "default", "REPORT"):
+        assert jobs(term) >= ours, term
+    assert jobs(str(older.pk)) == {str(older.pk)}
+    assert jobs("job.crea") == set()
+    monkeypatch.setattr("hetuflow.admin.audit_log._RECENT", 1)
+    assert jobs("report") == {str(newer.pk)}

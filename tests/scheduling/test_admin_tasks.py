@@ -58,11 +58,11 @@ def test_a_nonsense_filter_is_no_server_error(browser):
 def test_the_list_takes_as_many_queries_for_forty_tasks_as_for_one(browser, django_assert_num_queries):
     factories.task()
     browser.get(LIST)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         browser.get(LIST)
     for _ in range(39):
         factories.task()
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         assert browser.get(LIST).context["cl"].result_count == 40
 
 
@@ -77,7 +77,7 @@ def test_the_list_counts_no_further_than_its_limit(browser, monkeypatch):
 
 def test_nobody_counts_the_whole_table(browser, django_assert_max_num_queries):
     factories.task()
-    with django_assert_max_num_queries(6) as queries:
+    with django_assert_max_num_queries(7) as queries:
         browser.get(LIST)
     counts = [
         query["sql"]
