@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model
-from django.urls import URLPattern
+from django.urls import URLPattern, get_resolver
 
 _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 # Of these, the admin's own page for a plain address: it only leads on to `change/`.
@@ -26,6 +26,12 @@ def paths_of(label: str) -> Iterator[str]:
     for route in _routes(pages.get_urls()):
         if route != _REDIRECT:
             yield base + _PARAMETER.sub(str(found.pk), route)
+
+
+def other_routes() -> list[str]:
+    """Return all routes of the server but those below a kind of object: of pages, and of what is none."""
+    below = tuple(f"admin/{label.replace('.', '/')}/" for label in models())
+    return [route for route in _routes(get_resolver().url_patterns) if not route.startswith(below)]
 
 
 def newest(model: type[Model], **which: Any) -> Any:
