@@ -10,10 +10,11 @@ from django.utils.translation import gettext as _
 
 from scheduling.admin import words
 from scheduling.admin.changes import ShowsChanges
-from scheduling.admin.config_fields import config_facts, config_initial
+from scheduling.admin.config_fields import config_facts
 from scheduling.admin.explanations import explanation_panel
 from scheduling.admin.freezes import freeze_banners
 from scheduling.admin.job_check import ChecksJobs, check_url
+from scheduling.admin.job_copy import COPY_OF
 from scheduling.admin.permissions import may, seen_by
 from scheduling.admin.run_pictures import attempts_picture, runs_picture
 from scheduling.admin.schedule_preview import PREVIEWED, clock_remarks, instant_row
@@ -35,8 +36,6 @@ else:
 # The parameter of the address that shows the form in place of how the job goes, and its value.
 _TAB: Final = "tab"
 _DEFINITION: Final = "definition"
-# The parameter with which the form of a new job begins as a copy.
-COPY_OF: Final = "copy_of"
 _LIVE_SECS: Final = 5
 
 
@@ -107,17 +106,6 @@ class ShowsJob(ShowsChanges, ChecksJobs, _Base):
             **_schedules(request, job, now=now),
             **_runs(request, job, now=now),
         }
-
-
-def copied_fields(job: Job) -> dict[str, Any]:
-    """Return what the form of a new job begins with that is to be a copy; it is not enabled at first."""
-    names = ("namespace", "description", "command", "environment", "parameters_schema", "tags")
-    return {
-        **{name: getattr(job, name) for name in names},
-        **config_initial(job.config),
-        "name": _("%(name)s copy") % {"name": job.name},
-        "enabled": False,
-    }
 
 
 def _explanation(request: HttpRequest, job: Job, *, now: datetime) -> dict[str, Any] | None:

@@ -20,9 +20,10 @@ from scheduling.admin import words
 from scheduling.admin.filters import NamespaceFilter
 from scheduling.admin.freezes import ShowsFreezes
 from scheduling.admin.job_actions import JobActions
+from scheduling.admin.job_copy import CopiesJobs
 from scheduling.admin.job_filters import LastRunFilter, PlansFilter
 from scheduling.admin.job_form import OWN_FIELDS, JobForm
-from scheduling.admin.job_page import COPY_OF, ShowsJob, copied_fields
+from scheduling.admin.job_page import ShowsJob
 from scheduling.admin.job_run import RunsJobs
 from scheduling.admin.namespaces import SuggestsNamespaces
 from scheduling.admin.permissions import may_in, permit, seen_by
@@ -39,7 +40,6 @@ _LOOK_BACK = 200
 # So many schedules of a job are read, and so many of them written out in the list.
 _SCHEDULES = 50
 _LISTED_SCHEDULES = 4
-_MAX_ID = 2**63 - 1
 # The parameter with which the form of a schedule searches for its job.
 SCHEDULABLE = "schedulable"
 _COLUMN_NEEDS = {
@@ -51,7 +51,14 @@ _COLUMN_NEEDS = {
 
 @admin.register(Job)
 class JobAdmin(
-    FindsParts, ShowsJob, RunsJobs, ShowsFreezes, SuggestsNamespaces, TransfersDefinitions, JobActions
+    FindsParts,
+    CopiesJobs,
+    ShowsJob,
+    RunsJobs,
+    ShowsFreezes,
+    SuggestsNamespaces,
+    TransfersDefinitions,
+    JobActions,
 ):
     namespace_path = "namespace"
     namespace_permission = "scheduling.add_job"
@@ -150,15 +157,7 @@ class JobAdmin(
         default = Job._meta.get_field("namespace").default
         if not may_in(request, self.namespace_permission, default):
             initial = {"namespace": next(iter(self.suggested_namespaces(request)), default)} | initial
-        copied = self._copied(request)
-        return initial | ({} if copied is None else copied_fields(copied))
-
-    def _copied(self, request: HttpRequest) -> Job | None:
-        """Return the job that is to be duplicated, where one is and the user sees it."""
-        number = request.GET.get(COPY_OF, "")
-        if not number.isascii() or not number.isdigit():
-            return None
-        return self.get_queryset(request).filter(pk=min(int(number), _MAX_ID)).first()
+        return initial
 
     def save_by_service(self, request: HttpRequest, obj: Job, form: Any, *, change: bool) -> Job:
         fields = form.service_fields()
@@ -173,7 +172,9 @@ class JobAdmin(
                 permit=permit(request, permission),
                 **fields,
             )
-        return create_job(by=actor_of(request), **fields)
+        job = create_job(by=actor_of(request), **fields)
+        self.give_schedules(request, job, form)
+        return job
 
     # --- list -----------------------------------------------------------------------------------------
 

@@ -51,8 +51,10 @@ def runs_picture(history: RunHistory) -> dict[str, Any]:
     ended = [run for run in history.runs if run.status in (TaskStatus.COMPLETED, TaskStatus.FAILED)]
     done = sum(run.status == TaskStatus.COMPLETED for run in ended)
     cut = sum(secs > top for secs in known)
+    bars = [_bar(run, top) for run in history.runs]
     return {
-        "bars": [_bar(run, top) for run in history.runs],
+        "bars": bars,
+        "newest_first": bars[::-1],
         "top": words.duration(top) if known else "",
         "lines": [
             {"name": name, "secs": words.duration(secs), "at": f"{100 * min(secs / top, 1.0):.1f}"}
@@ -159,6 +161,8 @@ def _bar(run: Run, top: float) -> dict[str, Any]:
         "task": run.task_id,
         "planned": words.told(run.scheduled_at),
         "facts": [fact for fact in facts if fact],
+        "badge": words.badge(_kind(run), facts[0]),
+        "more_facts": [fact for fact in facts[1:] if fact],
         "kind": _kind(run),
         "height": f"{height:.1f}",
         "is_cut": run.secs is not None and run.secs > top,

@@ -6,9 +6,11 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from access.models import AuditEntry
 from scheduling.admin.run_pictures import attempts_picture, runs_picture, trend_words
 from scheduling.models import Job, Task, TaskInstance
 from scheduling.services.calendars import create_calendar
+from scheduling.services.definitions import archive_schedule
 from scheduling.services.run_history import Run, RunHistory, Trend
 from tests import factories
 from tests.admin_client import browser_with, client_of, form_values
@@ -74,7 +76,9 @@ def test_it_shows_each_run_as_a_bar_that_leads_to_its_task(browser):
     response = browser.get(page(job))
     bars = response.context["runs"]["bars"]
     assert [(bar["task"], bar["kind"]) for bar in bars] == [(task.pk, "completed")]
-    assert f'href="{reverse("admin:scheduling_task_change", args=[task.pk])}"'.encode() in response.content
+    link = f'href="{reverse("admin:scheduling_task_change", args=[task.pk])}"'
+    # As a bar, in the table beside it, and below among the attempts.
+    assert response.content.decode().count(link) == 3
 
 
 def test_the_retries_of_a_task_stand_in_one_row(browser):
@@ -211,6 +215,76 @@ def test_a_copy_begins_with_all_that_the_job_has_and_is_disabled(browser):
     copy = Job.objects.get(name="backup copy")
     assert (copy.namespace, copy.enabled, copy.tags) == ("ops", False, ["a"])
     assert (copy.config, copy.environment) == (job.config, job.environment)
+
+
+def copy_with_schedules(browser, job, **fields):
+    values = form_values(browser.get(f"{ADD}?copy_of={job.pk}"))
+    return browser.post(f"{ADD}?copy_of={job.pk}", values | {"with_schedules": "on"} | fields, follow=True)
+
+
+def test_a_copy_takes_the_schedules_along_disabled_if_one_says_so(browser):
+    job = factories.job(name="backup")
+    calendar = create_calendar(name="office", namespace=job.namespace)
+    factories.schedule(
+        job=job,
+        kind="cron",
+        cron_expression="~ 3 * * *",
+        timezone="Europe/Berlin",
+        calendar=calendar,
+        parameters={"day": 1},
+        jitter_secs=7,
+    )
+    factories.schedule(job=job, kind="interval", interval_secs=60)
+    archive_schedule(schedule_id=factories.schedule(job=job).pk, now=factories.NOW)
+    response = copy_with_schedules(browser, job)
+    assert b"2 schedules were copied; they are disabled." in response.content
+    copy = Job.objects.get(name="backup copy")
+    first, second = copy.schedules.order_by("pk")
+    assert (first.status, first.next_run_at, first.run_count) == ("disabled", None, 0)
+    assert (first.cron_expression, first.timezone, first.calendar) == ("~ 3 * * *", "Europe/Berlin", calendar)
+    assert (first.parameters, first.jitter_secs) == ({"day": 1}, 7)
+    assert first.seed != job.schedules.order_by("pk")[0].seed
+    assert (second.kind, second.interval_secs, second.status) == ("interval", 60, "disabled")
+    assert job.schedules.filter(status="enabled").count() == 2
+    written = AuditEntry.objects.filter(action="schedule.create", subject_id__in=[first.pk, second.pk])
+    assert set(written.values_list("actor", flat=True)) == {"root"}
+
+
+def test_a_copy_takes_no_schedules_along_unless_one_says_so(browser):
+    job = factories.job(name="backup")
+    factories.schedule(job=job)
+    values = form_values(browser.get(f"{ADD}?copy_of={job.pk}"))
+    browser.post(f"{ADD}?copy_of={job.pk}", values)
+    assert not Job.objects.get(name="backup copy").schedules.exists()
+
+
+def test_schedules_are_offered_where_there_are_some_and_one_may_add_them(browser):
+    job, scheduled = factories.job(namespace="ours"), factories.job(namespace="ours")
+    factories.schedule(job=scheduled)
+
+    def offers(browser, job):
+        return "with_schedules" in browser.get(f"{ADD}?copy_of={job.pk}").context["adminform"].form.fields
+
+    assert offers(browser, scheduled)
+    assert not offers(browser, job)
+    assert not offers(client_of("scheduling.view_job", "scheduling.add_job"), scheduled)
+    assert "with_schedules" not in browser.get(ADD).context["adminform"].form.fields
+
+
+def test_schedules_whose_calendar_stays_behind_keep_the_copy_from_being_made(browser):
+    job = factories.job(name="backup")
+    factories.schedule(job=job, calendar=create_calendar(name="office", namespace=job.namespace))
+    response = copy_with_schedules(browser, job, namespace="elsewhere")
+    assert b"the calendar belongs to another namespace" in response.content
+    assert not Job.objects.filter(name="backup copy").exists()
+
+
+def test_nobody_copies_schedules_into_a_namespace_where_they_may_add_none():
+    job = factories.job(name="backup", namespace="ours")
+    factories.schedule(job=job)
+    browser = browser_with(("editor", "ours"))
+    copy_with_schedules(browser, job, namespace="theirs")
+    assert not Job.objects.filter(name="backup copy").exists()
 
 
 @pytest.mark.parametrize("number", ["x", "0", "99999999999999999999", "²", ""])
