@@ -1,6 +1,6 @@
 """Who may come in and what they may do: users, groups and the roles of groups."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django import forms
 from django.contrib import admin
@@ -20,6 +20,7 @@ from access.models import ApiToken, Grant
 from access.roles import EVERYWHERE
 from hetuflow.admin.delegation import power_of_giver, reaches, within_reach
 from hetuflow.admin.recorded import Described, RecordedAdmin
+from scheduling.admin.fields import fields_to_read
 from scheduling.admin.namespaces import SuggestsNamespaces, suggest_namespaces
 from scheduling.admin.pages import ModelForm
 from scheduling.admin.permissions import SeenDropdownFilter, may
@@ -63,6 +64,9 @@ class DelegatingAdmin(RecordedAdmin):
         return field
 
 
+_DATES: Final = tuple(fields_to_read(User, ("last_login", "date_joined")))
+
+
 @admin.register(User)
 class UserAdmin(_DjangoUserAdmin, DelegatingAdmin):
     list_filter = ("is_staff", "is_superuser", "is_active", ("groups", SeenDropdownFilter))
@@ -77,7 +81,7 @@ class UserAdmin(_DjangoUserAdmin, DelegatingAdmin):
             {"fields": ("is_active", "is_staff", "is_superuser", "groups")},
         ),
         _permissions_of_django("user_permissions"),
-        (gettext_lazy("Important dates"), {"fields": ("last_login", "date_joined")}),
+        (gettext_lazy("Important dates"), {"fields": _DATES}),
     )
     change_form_outer_after_template = "admin/auth/user/roles.html"
 
@@ -85,7 +89,7 @@ class UserAdmin(_DjangoUserAdmin, DelegatingAdmin):
         return describe_user(obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        fields = [*super().get_readonly_fields(request, obj)]
+        fields = [*super().get_readonly_fields(request, obj), *_DATES]
         if not power_of_giver(request).is_unlimited:
             fields.append("is_superuser")
         if not may(request, "auth.view_group"):

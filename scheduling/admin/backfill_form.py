@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -49,7 +50,7 @@ _REFUSALS: Final = {
 
 
 class ZonedTimeField(forms.Field):
-    """A date and time as people in `zone` read it, in one field of the browser.
+    """A date and time by the reader's clocks, in one field of the browser.
 
     Of a local time that comes twice, or never, the earlier instant is meant; with `is_end` the later one.
     """
@@ -57,7 +58,6 @@ class ZonedTimeField(forms.Field):
     def __init__(self, *, is_end: bool = False, **kwargs: Any) -> None:
         widget = UnfoldAdminTextInputWidget(attrs={"type": "datetime-local", "step": "1", "class": "hf-when"})
         super().__init__(widget=widget, **kwargs)
-        self.zone: ZoneInfo = ZoneInfo("UTC")
         self._is_end = is_end
 
     def to_python(self, value: Any) -> datetime | None:
@@ -71,13 +71,18 @@ class ZonedTimeField(forms.Field):
             raise ValidationError(_("Expected a time such as 2026-05-01 00:00."))
         if found.tzinfo is not None:
             return found
-        both = [found.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
+        zone = timezone.get_current_timezone()
+        both = [found.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
         return max(both) if self._is_end else min(both)
 
 
 class BackfillForm(forms.Form):
     range_from = ZonedTimeField(label=gettext_lazy("From"))
-    range_to = ZonedTimeField(label=gettext_lazy("To"), is_end=True)
+    range_to = ZonedTimeField(
+        label=gettext_lazy("To"),
+        is_end=True,
+        help_text=words.entered_in_zone(gettext_lazy("Both ends belong to the range.")),
+    )
     parallel = forms.IntegerField(
         label=gettext_lazy("At most at once"),
         min_value=1,
@@ -105,13 +110,6 @@ class BackfillForm(forms.Form):
         widget=UnfoldBooleanSwitchWidget(),
         help_text=gettext_lazy("Only instants run of which no run was completed, waits or goes on."),
     )
-
-    def __init__(self, *args: Any, zone: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        help_text = _("In the zone of the schedule, %(zone)s. Both ends belong to the range.")
-        for name in ("range_from", "range_to"):
-            self.fields[name].zone = ZoneInfo(zone)  # type: ignore[attr-defined]
-        self.fields["range_to"].help_text = help_text % {"zone": zone}
 
     def refuse(self, errors: Mapping[str, Any]) -> None:
         """Say at the fields what is wrong with them."""
@@ -145,9 +143,9 @@ class BackfillsSchedules(_Base):
         if isinstance(schedule, HttpResponse):
             return schedule
         now = database_now()
-        zone = schedule.timezone
-        initial = _initial(request.GET, zone=zone, now=now)
-        form = BackfillForm(request.POST or None, zone=zone, initial=initial)
+        form = BackfillForm(
+            request.POST or None, initial=_initial(request.GET, zone=schedule.timezone, now=now)
+        )
         if request.method == "POST" and form.is_valid():
             backfill = _asked_for(request, schedule, form, now=now)
             if backfill is not None:
@@ -171,7 +169,7 @@ class BackfillsSchedules(_Base):
         schedule = self._schedule_to_backfill(request, object_id)
         if isinstance(schedule, HttpResponse):
             return schedule
-        form = BackfillForm(request.POST, zone=schedule.timezone)
+        form = BackfillForm(request.POST)
         found = None
         if form.is_valid():
             found = _surveyed(schedule, form, now=database_now())
@@ -202,17 +200,22 @@ def backfill_url(request: HttpRequest, schedule: Schedule | None) -> str:
 
 
 def _initial(given: Mapping[str, str], *, zone: str, now: datetime) -> dict[str, str]:
-    """Return the range that the link names, in UTC, or else yesterday's."""
-    last = now.astimezone(ZoneInfo(zone)).date() - timedelta(days=1)
-    initial = {"range_from": f"{last}T00:00:00", "range_to": f"{last}T23:59:59"}
+    """Return the range that the link names, or else what the schedule's zone calls yesterday."""
+    midnight = now.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    range_from, range_to = midnight - timedelta(days=1), midnight.astimezone(UTC) - timedelta(seconds=1)
+    initial = {"range_from": _entered(range_from), "range_to": _entered(range_to)}
     for name, key in (("range_from", "from"), ("range_to", "to")):
         try:
             asked = ZonedTimeField().to_python(given.get(key))
         except ValidationError:
             continue
         if asked is not None:
-            initial[name] = f"{min(asked, now).astimezone(ZoneInfo(zone)):%Y-%m-%dT%H:%M:%S}"
+            initial[name] = _entered(min(asked, now))
     return initial
+
+
+def _entered(instant: datetime) -> str:
+    return words.told(instant, "%Y-%m-%dT%H:%M:%S")
 
 
 def _asked_for(
@@ -255,7 +258,11 @@ def _described(found: Survey, *, zone: str) -> dict[str, Any]:
     return {
         "total": len(instants),
         "forbidden": found.forbidden,
-        "first": [words.in_zone(instant, zone) for instant in instants[:_SHOWN]],
+        "first": [_instant(instant, zone) for instant in instants[:_SHOWN]],
         "more": max(0, len(instants) - _SHOWN - 1),
-        "last": words.in_zone(instants[-1], zone) if len(instants) > _SHOWN else "",
+        "last": _instant(instants[-1], zone) if len(instants) > _SHOWN else None,
     }
+
+
+def _instant(instant: datetime, zone: str) -> dict[str, Any]:
+    return {"at": words.shown(instant), "local": words.in_zone_too(instant, zone)}

@@ -142,13 +142,11 @@ class BackfillAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("backfill"), ordering="pk")
     def number(self, backfill: Backfill) -> SafeString:
-        zone = backfill.schedule.timezone
         return format_html(
-            '<span class="hf-name">#{}</span><span class="hf-sub hf-line" title="{}">{} – {}</span>',
+            '<span class="hf-name">#{}</span><span class="hf-sub hf-line">{} – {}</span>',
             backfill.pk,
-            zone,
-            words.in_zone(backfill.range_from, zone)[:16],
-            words.in_zone(backfill.range_to, zone)[:16],
+            words.shown(backfill.range_from, "%Y-%m-%d %H:%M"),
+            words.shown(backfill.range_to, "%Y-%m-%d %H:%M"),
         )
 
     @admin.display(description=gettext_lazy("schedule"))
@@ -226,9 +224,8 @@ class BackfillAdmin(ReadOnlyAdmin):
                 for fate in _FATES
             ],
             **_strip(obj, is_live=is_live, links=links),
-            "zone": obj.schedule.timezone,
-            "begin": words.in_zone(obj.range_from, obj.schedule.timezone),
-            "end": words.in_zone(obj.range_to, obj.schedule.timezone),
+            "begin": words.shown(obj.range_from),
+            "end": words.shown(obj.range_to),
             "asked": words.exact_moment(obj.created_at, now=now),
             "ended": None if obj.completed_at is None else words.exact_moment(obj.completed_at, now=now),
             "tasks_url": tasks_url(obj) if links else "",
@@ -289,14 +286,13 @@ def _totals_url(backfill: Backfill, fate: str) -> str:
 
 def _strip(backfill: Backfill, *, is_live: bool, links: bool) -> dict[str, Any]:
     """Return the picture of a backfill: its instants one by one, or of a long one its tasks by span."""
-    zone = backfill.schedule.timezone
     cells = cells_of(backfill)
     if cells is not None:
         return {
             "cells": [
                 {
                     "fate": cell.fate,
-                    "title": f"{words.in_zone(cell.at, zone)}: {fate_words(cell.fate, is_live=is_live)}",
+                    "title": f"{words.told_with_utc(cell.at)}: {fate_words(cell.fate, is_live=is_live)}",
                     "url": _task_url(cell.task_id) if links and cell.task_id is not None else "",
                 }
                 for cell in cells
@@ -307,7 +303,7 @@ def _strip(backfill: Backfill, *, is_live: bool, links: bool) -> dict[str, Any]:
     return {
         "bars": [
             {
-                "title": f"{_span_words(span.begin, zone)}: {_counts_words(span.counts)}",
+                "title": f"{words.told_with_utc(span.begin)}: {_counts_words(span.counts)}",
                 "url": _span_url(backfill, span.begin, span.end) if links and span.counts else "",
                 "parts": [
                     (fate, f"{max(100 * span.counts[fate] / highest, 2):.1f}")
@@ -322,10 +318,6 @@ def _strip(backfill: Backfill, *, is_live: bool, links: bool) -> dict[str, Any]:
 
 def _task_url(task_id: int) -> str:
     return reverse("admin:scheduling_task_change", args=[task_id])
-
-
-def _span_words(begin: datetime, zone: str) -> str:
-    return words.in_zone(begin, zone)
 
 
 def _counts_words(counts: Mapping[str, int]) -> str:

@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 import holidays
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from holidays.registry import COUNTRIES
@@ -20,6 +22,7 @@ from unfold.widgets import (
 
 from scheduling.admin.fields import CodeWidget, ScriptField, StructuredField, parse_json
 from scheduling.admin.pages import ServiceForm
+from scheduling.admin.words import entered_in_zone
 from scheduling.calendar_fields import MAX_ICS_BYTES
 from scheduling.models import Calendar
 
@@ -116,26 +119,31 @@ class BlackoutsField(LinesField):
         found = _BLACKOUT_LINE.match(line)
         if found is None:
             return None
-        begin, end = (text if _has_zone(text) else f"{text}Z" for text in found.groups()[:2])
+        begin, end = (_read_instant(text) for text in found.groups()[:2])
         return {"from": begin, "to": end, "reason": (found[3] or "").strip()}
 
     def write_line(self, entry: Mapping[str, Any]) -> str:
-        begin, end = (_short_instant(entry[name]) for name in ("from", "to"))
+        begin, end = (_write_instant(entry[name]) for name in ("from", "to"))
         return f"{begin}..{end} {entry.get('reason', '')}"
 
 
-def _has_zone(text: str) -> bool:
-    return re.search(r"(?:Z|[+-]\d\d:?\d\d)\Z", text[10:]) is not None
+def _read_instant(text: str) -> str:
+    """Return an instant with its offset, that of the reader's clocks where none was entered."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return (instant if instant.tzinfo else timezone.make_aware(instant)).isoformat()
 
 
-def _short_instant(text: str) -> str:
-    """Return a stored instant without what is zero."""
-    return re.sub(r"(T\d\d:\d\d)(:\d\d)?(?:\.0+)?Z\Z", lambda found: _without_zeros(found), text)
-
-
-def _without_zeros(found: re.Match[str]) -> str:
-    secs = "" if found[2] in (None, ":00") else found[2]
-    return f"{found[1]}{secs}Z"
+def _write_instant(text: str) -> str:
+    """Return a stored instant by the reader's clocks, without what is zero."""
+    instant = timezone.localtime(datetime.fromisoformat(text))
+    entered = instant.replace(tzinfo=None, fold=0)
+    whole = "minutes" if (instant.second, instant.microsecond) == (0, 0) else "auto"
+    # Of a time that comes twice, the offset tells the second one.
+    is_clear = timezone.make_aware(entered).utcoffset() == instant.utcoffset()
+    return (entered if is_clear else instant).isoformat(" ", whole)
 
 
 def _read_weekdays(text: str) -> list[int] | None:
@@ -218,9 +226,7 @@ class CalendarForm(ServiceForm):
     blackouts = BlackoutsField(
         label=_("Blackouts"),
         widget=CodeWidget(rows=3, placeholder="2026-12-24 00:00..2026-12-27 00:00"),
-        help_text=_(
-            "From, to and a reason, one a line; UTC unless an offset says otherwise. Nothing runs then."
-        ),
+        help_text=entered_in_zone(_("From, to and a reason, one a line. Nothing runs then.")),
     )
 
     class Meta:

@@ -1,5 +1,7 @@
 """Calendars: days off, allowed times and blackouts, with a picture of the year and who uses them."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -18,7 +20,6 @@ from access.callers import actor_of
 from scheduling.admin import words, year
 from scheduling.admin.calendar_form import (
     SERVICE_FIELDS,
-    BlackoutsField,
     CalendarForm,
     DaysField,
     WindowsField,
@@ -95,7 +96,7 @@ class CalendarAdmin(FindsParts, SuggestsNamespaces, ServiceAdmin):
 
     @admin.display(description=gettext_lazy("blackouts"))
     def blackouts_lines(self, calendar: Calendar) -> SafeString | str:
-        return _lines(BlackoutsField().write(calendar.blackouts))
+        return _lines("\n".join(_blackout_words(each) for each in calendar.blackouts))
 
     def save_by_service(self, request: HttpRequest, obj: Calendar, form: Any, *, change: bool) -> Calendar:
         fields = form.service_fields(change=change)
@@ -238,6 +239,11 @@ class CalendarAdmin(FindsParts, SuggestsNamespaces, ServiceAdmin):
 
 def _lines(text: str) -> SafeString | str:
     return format_html('<pre class="hf-json">{}</pre>', text) if text else words.MISSING
+
+
+def _blackout_words(blackout: Mapping[str, str]) -> str:
+    begin, end = (words.told_with_utc(datetime.fromisoformat(blackout[name])) for name in ("from", "to"))
+    return f"{begin} – {end}: {blackout.get('reason', '')}".removesuffix(": ")
 
 
 def _year_context(request: HttpRequest, calendar: Calendar) -> dict[str, Any]:

@@ -170,7 +170,7 @@ def _next_runs(sight: overview.Sight) -> list[dict[str, Any]]:
             "job_link": job_link(schedule.job, is_seen=sight.shows(schedule.job)),
             "rule": words.rule(schedule),
             "at": words.moment(instant, now=now),
-            "clock": words.told(instant, "%H:%M:%S" if instant - now < DAY else "%m-%d %H:%M"),
+            "clock": words.shown(instant, "%H:%M:%S" if instant - now < DAY else "%m-%d %H:%M"),
             "instant": instant.isoformat(),
         }
         for instant, schedule in overview.upcoming(sight)

@@ -2,11 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
 from agents.models import Agent, AgentStatus
@@ -54,9 +56,12 @@ def explanation_panel(request: HttpRequest, explanation: Explanation) -> dict[st
     }
 
 
-def say(saying: Saying) -> str:
-    """Return a sentence in the reader's language."""
+def say(saying: Saying) -> SafeString:
+    """Return a sentence in the reader's language, with times in the reader's zone."""
     values = dict(saying.values)
+    for name in ("at", "until"):
+        if name in values:
+            values[name] = words.shown(datetime.fromisoformat(values[name]))
     for name in ("status", "outcome"):
         if values.get(name):
             values[name] = _LABELS.get(values[name], values[name])
@@ -64,7 +69,7 @@ def say(saying: Saying) -> str:
         values["reason"] = reason_words(values["reason"])
     if "obstacle" in values:
         values["why"] = words.obstacle_words(values["obstacle"])
-    return (gettext(saying.message) % values).strip()
+    return SafeString(words.filled(gettext(saying.message), values).strip())
 
 
 def _seen(request: HttpRequest, blockers: list[Blocker]) -> set[tuple[str, str]]:

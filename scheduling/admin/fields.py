@@ -1,16 +1,21 @@
 """Form fields for values that are lists and mappings: written as lines by people, as JSON when need be."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar, Final
 
 from django import forms
+from django.contrib import admin
 from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from agents.protocol.strict_json import StrictJsonError, parse_strict
+from scheduling.admin import words
 
 _HINT: Final = _("Tab indents. Press Escape first to leave the field by Tab.")
 
@@ -229,6 +234,24 @@ class LinesField(JSONValueField):
             return self._reader(line)
         except ValueError:
             raise ValidationError(_("“%(line)s” is not a number."), params={"line": line[:80]}) from None
+
+
+def fields_to_read(model: type[models.Model], names: Iterable[str]) -> list[Any]:
+    """Return what a page shows under these names to be read: instants tell UTC, as Django's do not."""
+    instants = {each.name: each for each in model._meta.fields if isinstance(each, models.DateTimeField)}
+    return [_told(instants[name]) if name in instants else name for name in names]
+
+
+@cache
+def _told(field: "models.DateTimeField[Any, Any]") -> Callable[[models.Model], SafeString | str]:
+
+    @admin.display(description=field.verbose_name)
+    def told(obj: models.Model) -> SafeString | str:
+        instant = field.value_from_object(obj)
+        return words.MISSING if instant is None else words.shown(instant)
+
+    told.__name__ = field.name
+    return told
 
 
 def parse_json(text: str) -> Any:

@@ -8,11 +8,11 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext, gettext_lazy
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.contrib.filters.forms import DropdownForm
 
+from scheduling.admin import words
 from scheduling.admin.backfill_form import ZonedTimeField
 from scheduling.admin.namespaces import namespaces_in
 from scheduling.clock import database_now
@@ -34,8 +34,10 @@ class _SpanForm(DropdownForm):  # type: ignore[misc]
 
     def __init__(self, name: str, label: str, choices: Any, **kwargs: Any) -> None:
         super().__init__(name, label, choices, **kwargs)
-        self.fields[f"{name}_from"] = _time_field(gettext_lazy("From"))
-        self.fields[f"{name}_to"] = _time_field(gettext_lazy("To"), is_end=True)
+        zone = {"own_zone": words.zone()}
+        begin, end = gettext("From (%(own_zone)s)") % zone, gettext("To (%(own_zone)s)") % zone
+        self.fields[f"{name}_from"] = ZonedTimeField(label=begin, required=False)
+        self.fields[f"{name}_to"] = ZonedTimeField(label=end, required=False, is_end=True)
 
 
 class SpanFilter(DropdownFilter):  # type: ignore[misc]
@@ -90,7 +92,7 @@ class SpanFilter(DropdownFilter):  # type: ignore[misc]
         return max(since, begin or since), until if end is None else min(end, until or end)
 
     def _given(self, name: str) -> datetime | None:
-        field = _time_field("", is_end=name.endswith("_to"))
+        field = ZonedTimeField(required=False, is_end=name.endswith("_to"))
         try:
             found: datetime | None = field.clean(self.used_parameters.get(name, ""))
         except ValidationError:
@@ -141,12 +143,6 @@ class JobNamespaceFilter(NamespaceFilter):
     """Rows of jobs of one namespace."""
 
     path = "job__namespace"
-
-
-def _time_field(label: Any, *, is_end: bool = False) -> ZonedTimeField:
-    field = ZonedTimeField(label=label, required=False, is_end=is_end)
-    field.zone = timezone.get_current_timezone()
-    return field
 
 
 def _first_id(instant: datetime) -> UUID:

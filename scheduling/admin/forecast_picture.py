@@ -22,6 +22,7 @@ _HEIGHT: Final = 100
 _WAIT_SECS: Final = 1.0
 _HOUR: Final = 3600
 _MINUTE: Final = "%Y-%m-%d %H:%M"
+_SHORT: Final = "%m-%d %H:%M"
 _WEEK: Final = 7 * 24 * _HOUR
 
 
@@ -42,9 +43,11 @@ def described(found: Forecast, *, links: Mapping[int, Any], timeline_url: str = 
         "skipped_overlap": sum(load.skipped_overlap),
         "homeless": found.homeless,
         "longest": words.duration(longest) if longest >= _WAIT_SECS else "",
-        "longest_at": _clock(_begin(found, waits.index(longest))) if longest >= _WAIT_SECS else "",
-        "begin": words.told(frame.begin, _MINUTE),
-        "end": words.told(frame.end, _MINUTE),
+        "longest_at": words.shown(_begin(found, waits.index(longest)), _SHORT)
+        if longest >= _WAIT_SECS
+        else "",
+        "begin": words.shown(frame.begin, _MINUTE),
+        "end": words.shown(frame.end, _MINUTE),
         "zone": words.zone(),
         "heat": _heat(found, links),
         "chart": _chart(found),
@@ -143,7 +146,7 @@ def _cells(counts: Sequence[int], scale: Scale, begins: Sequence[datetime]) -> l
         {
             "text": compact(count) if count else "",
             "level": scale.level(count),
-            "title": _("%(time)s: %(n)s runs") % {"time": _clock(begin), "n": count},
+            "title": _("%(time)s: %(n)s runs") % {"time": words.told_with_utc(begin, _SHORT), "n": count},
         }
         for begin, count in zip(begins, counts, strict=True)
     ]
@@ -195,7 +198,7 @@ def _chart(found: Forecast) -> dict[str, Any]:
 def _occupancy_words(found: Forecast, number: int) -> str:
     occupancy = found.occupancy[number]
     text = _("%(time)s: %(running)s of %(slots)s slots busy") % {
-        "time": _clock(_begin(found, number)),
+        "time": words.told_with_utc(_begin(found, number), _SHORT),
         "running": f"{occupancy.running:.1f}",
         "slots": found.slots,
     }
@@ -229,7 +232,7 @@ def _bucket(found: Forecast, number: int) -> dict[str, Any]:
     load, occupancy = found.load, found.occupancy[number]
     waits = occupancy.waiting_secs >= _WAIT_SECS
     return {
-        "begin": words.told(_begin(found, number), _MINUTE),
+        "begin": words.shown(_begin(found, number), _MINUTE),
         "runs": load.runs[number],
         "skipped_calendar": load.skipped_calendar[number],
         "skipped_overlap": load.skipped_overlap[number],
@@ -241,10 +244,6 @@ def _bucket(found: Forecast, number: int) -> dict[str, Any]:
 def _begin(found: Forecast, number: int) -> datetime:
     """Return when a bucket begins, by the reader's clocks."""
     return timezone.localtime(found.frame.begin + timedelta(seconds=number * found.frame.bucket_secs))
-
-
-def _clock(instant: datetime) -> str:
-    return f"{instant:%m-%d %H:%M}"
 
 
 def _tick(found: Forecast, number: int) -> str:

@@ -65,6 +65,7 @@ _ORDER: Final = (
     Outcome.SKIPPED_DISABLED,
     PLANNED,
 )
+_MINUTE: Final = "%Y-%m-%d %H:%M"
 _COLUMNS: Final = (
     "scheduled_at",
     "due_at",
@@ -221,7 +222,7 @@ def _bars(schedule: Schedule, *, begin: datetime, end: datetime, url: str) -> li
     bars = []
     for start, following in pairwise(bounds_of_spans(begin, end, span=span, zone=zone)):
         found = counts.get(start, {})
-        name = words.told(start, "%Y-%m-%d" if span == "day" else "%Y-%m-%d %H:%M")
+        name = words.told(start, "%Y-%m-%d") if span == "day" else words.told_with_utc(start, _MINUTE)
         told = ", ".join(f"{outcome_words(kind)} {found[kind]}" for kind in _ORDER if kind in found)
         bars.append(
             {
@@ -236,7 +237,8 @@ def _bars(schedule: Schedule, *, begin: datetime, end: datetime, url: str) -> li
 
 
 def _heat(schedule: Schedule, *, begin: datetime, end: datetime, url: str) -> dict[str, Any] | None:
-    trouble = trouble_by_span(schedule, begin=begin, end=end, span=span_of(begin, end))
+    zone = timezone.get_current_timezone()
+    trouble = trouble_by_span(schedule, begin=begin, end=end, span=span_of(begin, end), zone=zone)
     return heat_of(trouble, begin=begin, end=end, link=partial(_link, url))
 
 

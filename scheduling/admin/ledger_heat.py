@@ -1,9 +1,10 @@
 """Where a schedule had trouble, as a table coloured by share: days by hours, or weeks by days."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from scheduling.admin import words
@@ -28,11 +29,14 @@ def span_of(begin: datetime, end: datetime) -> str:
 def heat_of(
     trouble: Mapping[datetime, Trouble], *, begin: datetime, end: datetime, link: Link
 ) -> dict[str, Any] | None:
-    """Return the table's context, None where nothing was due; `link` leads to what a cell stands for."""
+    """Return the table's context, None where nothing was due; `link` leads to what a cell stands for.
+
+    Days and hours are those of the reader's clocks; an hour that comes twice has one cell.
+    """
     if not trouble:
         return None
     by_hour = span_of(begin, end) == "hour"
-    first = begin.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    first = timezone.localtime(begin).replace(hour=0, minute=0, second=0, microsecond=0)
     rows = _days(trouble, first, end, link) if by_hour else _weekdays(trouble, first, end, link)
     total = Trouble(*(sum(numbers) for numbers in zip(*trouble.values(), strict=True)))
     return {
@@ -96,7 +100,7 @@ def _cell(
     found = trouble.get(at)
     if found is None:
         return None
-    name = f"{at:%Y-%m-%d %H:%M}" if length == _HOUR else f"{at:%Y-%m-%d}"
+    name = words.told_with_utc(at, "%Y-%m-%d %H:%M") if length == _HOUR else f"{at:%Y-%m-%d}"
     return {
         "level": level_of(found),
         "text": compact(found.sum) if found.sum else "",

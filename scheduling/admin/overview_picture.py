@@ -104,8 +104,10 @@ def _hour(
     return {
         "hour": hour,
         "label": words.told(begin, "%H:%M"),
+        "begin": words.shown(begin, "%H:%M"),
         "is_tick": timezone.localtime(begin).hour % 6 == 0,
         "span": _("%(begin)s to %(end)s") % {name: words.told(at, "%H:%M") for name, at in bounds},
+        "utc": "" if words.zone() == "UTC" else f"{begin:%H:%M} UTC",
         "told": told or [nothing],
         "url": _tasks_url(span),
         "is_counted": is_counted,

@@ -32,6 +32,7 @@ from django.views.decorators.http import require_POST
 
 from access.errors import AccessError, NameTaken
 from agents.errors import AgentError
+from scheduling.admin.fields import fields_to_read
 from scheduling.admin.permissions import PermittedAdmin, may
 from scheduling.admin.saved_filters import filters_above
 from scheduling.admin.words import MISSING
@@ -323,7 +324,8 @@ class ServiceAdmin(Admin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Show those who may only look what is stored; only the form knows the fields that it declares."""
         if self.model_fields is not None and not self._may_save(request, obj):
-            return ((None, {"fields": (*self.model_fields, *self.fields_to_look_at)}),)
+            names = (*self.model_fields, *self.fields_to_look_at)
+            return ((None, {"fields": fields_to_read(self.model, names)}),)
         return super().get_fieldsets(request, obj)
 
     def filled_in_for(self, request: HttpRequest, object_id: int | None) -> Any:

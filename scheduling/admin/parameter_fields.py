@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from unfold.widgets import (
@@ -22,6 +23,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from scheduling.admin import words
 from scheduling.admin.fields import CodeWidget, EditorWidget, JSONValueField, LinesField
 from scheduling.parameters_schema import properties_of
 
@@ -56,14 +58,14 @@ class _DateField(forms.DateField):
 
 
 class _InstantField(forms.CharField):
-    """An instant in UTC, as `2026-03-01T12:00:00Z`; browsers have a picker for it that knows no zone."""
+    """An instant, as `2026-03-01T12:00:00Z`; browsers have a picker for it, which has the reader's clocks."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(widget=_InstantWidget(attrs={"step": 1}), **kwargs)
 
     def prepare_value(self, value: Any) -> Any:
         instant = _instant(value)
-        return value if instant is None else instant.strftime(_INSTANT)
+        return value if instant is None else words.told(instant, _INSTANT)
 
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
@@ -72,7 +74,7 @@ class _InstantField(forms.CharField):
         instant = _instant(text)
         if instant is None:
             raise ValidationError(_("Expected a time such as 2026-03-01T12:00:00."))
-        return f"{instant.strftime(_INSTANT)}Z"
+        return f"{instant.astimezone(UTC).strftime(_INSTANT)}Z"
 
 
 class _TextField(forms.CharField):
@@ -190,8 +192,8 @@ def _text(schema: Schema, placeholder: str, common: dict[str, Any]) -> forms.Fie
         case "date":
             return _DateField(**common)
         case "date-time":
-            common["label"] = _("%(name)s (UTC)") % {"name": common["label"]}
-            return _InstantField(**common)
+            help_text = words.entered_in_zone(common["help_text"])
+            return _InstantField(**(common | {"help_text": help_text}))
     is_long = schema.get("maxLength", 0) > _LONG_TEXT or "\n" in str(common["initial"] or "")
     widget = (
         CodeWidget(rows=4, placeholder=placeholder)
@@ -242,14 +244,14 @@ def _json(schema: Schema, placeholder: str, common: dict[str, Any]) -> forms.Fie
 
 
 def _instant(value: Any) -> datetime | None:
-    """Return the instant that a text stands for, in UTC unless it says another offset."""
+    """Return the instant that a text stands for, by the reader's clocks unless it says an offset."""
     try:
         instant = parse_datetime(value) if isinstance(value, str) else None
     except ValueError:
         return None
     if instant is None:
         return None
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    return timezone.make_aware(instant) if instant.tzinfo is None else instant
 
 
 def _finite(text: str) -> float:

@@ -159,7 +159,7 @@ def _bar(run: Run, top: float) -> dict[str, Any]:
     return {
         "url": reverse("admin:scheduling_task_change", args=[run.task_id]),
         "task": run.task_id,
-        "planned": words.told(run.scheduled_at),
+        "planned": words.told_with_utc(run.scheduled_at),
         "facts": [fact for fact in facts if fact],
         "badge": words.badge(_kind(run), facts[0]),
         "more_facts": [fact for fact in facts[1:] if fact],
@@ -193,7 +193,9 @@ def _attempt_bar(attempt: TaskInstance, origin: datetime, top: float, now: datet
     width = 100 * min(max(0.0, (end - begin).total_seconds()) / top, 1.0)
     facts = [
         str(attempt.get_status_display()),
-        _("started %(time)s") % {"time": words.told(attempt.started_at)} if attempt.started_at else "",
+        _("started %(time)s") % {"time": words.told_with_utc(attempt.started_at)}
+        if attempt.started_at
+        else "",
         words.duration((end - begin).total_seconds()) if attempt.started_at else "",
         attempt.agent.name if attempt.agent else "",
         _("exit code %(code)s") % {"code": attempt.exit_code} if attempt.exit_code else "",

@@ -111,18 +111,18 @@ def preview_of(schedule: Schedule, *, now: datetime) -> dict[str, Any]:
 
 
 def instant_row(coming: ComingRun, *, now: datetime, zone: str) -> dict[str, Any]:
-    """Return what is said of a coming instant, in the zone of its schedule."""
+    """Return what is said of a coming instant, also in the zone of its schedule."""
     return {
-        "utc": f"{coming.time.utc:%Y-%m-%d %H:%M:%S}",
-        "local": words.in_zone(coming.time.utc, zone),
+        "at": words.shown(coming.time.utc),
+        "local": words.in_zone_too(coming.time.utc, zone),
         "distance": words.distance(coming.time.utc - now),
         "runs": coming.fate.runs,
-        "fate": _fate_words(coming, zone),
+        "fate": _fate_words(coming),
         "note": clock_note(coming.time),
     }
 
 
-def _fate_words(coming: ComingRun, zone: str) -> str:
+def _fate_words(coming: ComingRun) -> str:
     """Return what becomes of an instant that does not simply run; empty for one that does."""
     if coming.is_frozen:
         return _("skipped: the namespace is frozen")
@@ -131,8 +131,8 @@ def _fate_words(coming: ComingRun, zone: str) -> str:
     reason = words.obstacle_words(coming.obstacle)
     if not coming.fate.runs:
         return _("skipped: %(reason)s") % {"reason": reason}
-    moved = words.in_zone(coming.fate.due_at, zone)
-    return _("moved to %(time)s: %(reason)s") % {"time": moved, "reason": reason}
+    facts = {"time": words.shown(coming.fate.due_at), "reason": reason}
+    return words.filled(_("moved to %(time)s: %(reason)s"), facts)
 
 
 def clock_note(time: FireTime) -> str:

@@ -19,6 +19,7 @@ from scheduling.admin import words
 from scheduling.admin.backfill_form import BackfillsSchedules
 from scheduling.admin.bulk import BulkActions
 from scheduling.admin.changes import ShowsChanges
+from scheduling.admin.fields import fields_to_read
 from scheduling.admin.filters import JobNamespaceFilter
 from scheduling.admin.forecast import ShowsForecast
 from scheduling.admin.freezes import ShowsFreezes, freeze_banners
@@ -225,7 +226,7 @@ class ScheduleAdmin(
         """Show those who may only look what holds, not what a form could ask."""
         if self._may_save(request, obj):
             return super().get_fieldsets(request, obj)
-        return ((None, {"fields": self.looked_at}),)
+        return ((None, {"fields": fields_to_read(Schedule, self.looked_at)}),)
 
     @admin.display(description=gettext_lazy("When"))
     def shown_rule(self, schedule: Schedule) -> SafeString | str:

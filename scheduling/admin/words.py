@@ -6,12 +6,12 @@ Nothing here reads the database; whoever asks passes what is needed, `now` inclu
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 from django.utils.functional import lazy
-from django.utils.html import format_html
+from django.utils.html import conditional_escape, escape, format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext, gettext_lazy, ngettext
 
@@ -95,6 +95,17 @@ def told(instant: datetime, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
     return timezone.localtime(instant).strftime(pattern)
 
 
+def told_with_utc(instant: datetime, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Return an instant for where no `<time>` can stand: in the reader's zone, and in UTC."""
+    utc = f"{instant.astimezone(UTC):{pattern}} UTC"
+    return utc if zone() == "UTC" else f"{told(instant, pattern)} {zone()}, {utc}"
+
+
+def filled(message: str, facts: Mapping[str, Any]) -> SafeString:
+    """Return a message with facts in its places, of which some may be markup."""
+    return SafeString(escape(message) % {name: conditional_escape(fact) for name, fact in facts.items()})
+
+
 def _entered_in_zone(more: object) -> str:
     return gettext("In your time zone, %(zone)s. %(more)s") % {"zone": zone(), "more": more}
 
@@ -110,9 +121,12 @@ def moment(instant: datetime | None, *, now: datetime) -> SafeString | str:
 
 def exact_moment(instant: datetime, *, now: datetime) -> SafeString:
     """Return an instant to the second in the reader's zone, with its distance from now beside it."""
-    return format_html(
-        '{} <span class="hf-beside">{}</span>', _time(instant, told(instant)), moment(instant, now=now)
-    )
+    return format_html('{} <span class="hf-beside">{}</span>', shown(instant), moment(instant, now=now))
+
+
+def shown(instant: datetime, pattern: str = "%Y-%m-%d %H:%M:%S") -> SafeString:
+    """Return an instant in the reader's zone; pointed at, it says UTC."""
+    return _time(instant, told(instant, pattern))
 
 
 def clock(instant: datetime | None) -> SafeString | str:
@@ -122,7 +136,7 @@ def clock(instant: datetime | None) -> SafeString | str:
 
 def time_of_day(instant: datetime) -> SafeString:
     """Return what the clocks of the reader's zone show at an instant, to the second."""
-    return _time(instant, told(instant, "%H:%M:%S"))
+    return shown(instant, "%H:%M:%S")
 
 
 def _time(instant: datetime, text: str, *, is_exact: bool = True) -> SafeString:
@@ -229,9 +243,14 @@ def weekday(day: date) -> str:
     return str(_WEEKDAYS[day.isoweekday() % 7])
 
 
-def in_zone(instant: datetime, name: str) -> str:
+def in_zone(instant: datetime, name: str) -> SafeString:
     """Return an instant as people in the zone `name` read it, with the offset that holds then."""
-    return f"{instant.astimezone(ZoneInfo(name)):%Y-%m-%d %H:%M:%S %z}"
+    return _time(instant, f"{instant.astimezone(ZoneInfo(name)):%Y-%m-%d %H:%M:%S %z}")
+
+
+def in_zone_too(instant: datetime, name: str) -> SafeString | str:
+    """Return what the clocks of the zone `name` show, and its name; empty where it is the reader's."""
+    return "" if name == zone() else format_html("{} {}", in_zone(instant, name), name)
 
 
 def _every(secs: int) -> str:

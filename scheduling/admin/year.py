@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
+from django.utils import timezone
 from django.utils.dates import MONTHS, WEEKDAYS_ABBR
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from scheduling.admin.words import told_with_utc
 from scheduling.calendars import Blackout, CalendarRules
 
 FIRST_YEAR: Final = 1970
@@ -38,7 +40,7 @@ class Day:
 def months_of(rules: CalendarRules, year: int) -> list[dict[str, Any]]:
     """Return the months of a year, each as weeks of days that begin on Monday; None before and after.
 
-    Blackouts are placed on days of UTC, since a calendar has no zone of its own.
+    Blackouts are placed on days of the reader's zone, since a calendar has none of its own.
     """
     blackouts = [each for each in rules.blackouts if each.begin.year <= year <= each.end.year]
     return [
@@ -72,10 +74,11 @@ def _day(rules: CalendarRules, blackouts: list[Blackout], day: date) -> Day:
 
 def _kind(rules: CalendarRules, blackouts: list[Blackout], day: date) -> tuple[str, str]:
     """Return the strongest of what holds on a day, and what to say about it."""
-    begin = datetime.combine(day, time.min, UTC)
-    touching = [each for each in blackouts if each.begin < begin + _DAY and each.end > begin]
+    zone = timezone.get_current_timezone()
+    begin, end = (datetime.combine(each, time.min, zone) for each in (day, day + _DAY))
+    touching = [each for each in blackouts if each.begin < end and each.end > begin]
     for each in touching:
-        if each.begin <= begin and each.end >= begin + _DAY:
+        if each.begin <= begin and each.end >= end:
             return "blackout", _named(_("blackout"), each.reason)
     name = rules.day_off(day)
     if name is not None:
@@ -93,8 +96,7 @@ def _kind(rules: CalendarRules, blackouts: list[Blackout], day: date) -> tuple[s
 
 
 def _span(blackout: Blackout) -> str:
-    begin, end = blackout.begin.astimezone(UTC), blackout.end.astimezone(UTC)
-    return f"{begin:%m-%d %H:%M} - {end:%m-%d %H:%M} UTC"
+    return " – ".join(told_with_utc(each, "%m-%d %H:%M") for each in (blackout.begin, blackout.end))
 
 
 def _named(what: str, name: str) -> str:

@@ -112,13 +112,16 @@ class Trouble(NamedTuple):
 
 
 def trouble_by_span(
-    schedule: Schedule, *, begin: datetime, end: datetime, span: str
+    schedule: Schedule, *, begin: datetime, end: datetime, span: str, zone: tzinfo = UTC
 ) -> Mapping[datetime, Trouble]:
-    """Return what went wrong in [begin, end] by `day` or `hour` of UTC, for those with something to run."""
+    """Return what went wrong in [begin, end] by `day` or `hour` of a zone, for those with something to run.
+
+    The keys are where the spans begin, by the zone's clocks.
+    """
     due = _happened(schedule, begin, end).filter(outcome__in=(Outcome.FIRED, Outcome.LATE, Outcome.MISSED))
     failed = Q(status=TaskStatus.FAILED)
     rows = (
-        due.annotate(span=Trunc("scheduled_at", span, tzinfo=UTC))
+        due.annotate(span=Trunc("scheduled_at", span, tzinfo=zone))
         .order_by()
         .values_list("span")
         .annotate(

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
+from django.utils import timezone
 
 from scheduling.admin import year
 from scheduling.admin.calendar_form import BlackoutsField, DaysField, WindowsField
@@ -91,11 +92,35 @@ def test_lists_are_written_as_lines(browser):
         ),
         (WindowsField(), [{"weekdays": [1, 3], "from": "09:00", "to": "00:00"}]),
         (WindowsField(), [{"weekdays": [1, 2, 3, 4, 5, 6, 7], "from": "09:00:30", "to": "18:00"}]),
-        (BlackoutsField(), [{"from": "2026-06-01T00:00Z", "to": "2026-06-02T12:00:30Z", "reason": "why"}]),
+        (
+            BlackoutsField(),
+            [{"from": "2026-06-01T00:00:00+00:00", "to": "2026-06-02T12:00:30+00:00", "reason": "why"}],
+        ),
     ],
 )
 def test_what_is_written_out_reads_as_the_same(field, value):
     assert field.read(field.write(value)) == value
+
+
+def test_blackouts_are_read_and_written_by_the_clocks_of_the_reader():
+    field = BlackoutsField()
+    # The clocks of Berlin show half past two twice that night.
+    stored = [{"from": "2026-10-25T00:30:00Z", "to": "2026-10-25T01:30:00Z", "reason": "change"}]
+    with timezone.override("Europe/Berlin"):
+        text = field.write(stored)
+        found = field.read(text)
+    assert text == "2026-10-25 02:30..2026-10-25 02:30+01:00 change"
+    for name in ("from", "to"):
+        assert datetime.fromisoformat(found[0][name]) == datetime.fromisoformat(stored[0][name])
+
+
+def test_a_blackout_stands_on_the_days_of_the_reader():
+    begin = datetime(2026, 6, 1, 16, tzinfo=UTC)
+    rules = CalendarRules(blackouts=(Blackout(begin, begin + timedelta(days=1), "dark"),))
+    with timezone.override("Asia/Shanghai"):
+        june = year.months_of(rules, 2026)[5]["weeks"]
+    days = {day.day.day: day for week in june for day in week if day}
+    assert [days[number].kind for number in (1, 2, 3)] == ["allowed", "blackout", "allowed"]
 
 
 def test_a_list_may_be_given_as_json_as_well():

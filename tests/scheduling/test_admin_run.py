@@ -95,7 +95,13 @@ def test_the_form_begins_with_the_defaults_and_says_what_the_schema_says(browser
     content = response.content.decode()
     assert response.context["form"]["parameters.level"].value() == 3
     assert response.context["form"]["parameters.dry"].value() is True
-    for said in ("Exports one day.", "Which one.", 'type="date"', 'type="datetime-local"', "at (UTC)"):
+    for said in (
+        "Exports one day.",
+        "Which one.",
+        'type="date"',
+        'type="datetime-local"',
+        "In your time zone, UTC.",
+    ):
         assert said in content
     assert "parameters" not in response.context["form"].fields
 
@@ -205,3 +211,11 @@ def test_a_schedule_that_does_not_fit_says_so_at_its_parameters(browser):
     assert str(errors["parameters"][0]) == "day: required"
     preview = browser.post(reverse("admin:scheduling_schedule_preview"), values)
     assert b"day: required" in preview.content
+
+
+def test_an_instant_is_read_by_the_clocks_of_who_fills_it_in(browser):
+    job = factories.job(parameters_schema=SCHEMA)
+    browser.post(reverse("admin:preferences"), {"time_zone": "Asia/Shanghai"})
+    assert "In your time zone, Asia/Shanghai." in browser.get(url_of(job)).content.decode()
+    browser.post(url_of(job), FULL)
+    assert Task.objects.get().parameters["at"] == "2026-03-02T04:30:00Z"

@@ -86,7 +86,7 @@ def test_up_to_two_months_a_row_is_a_day_and_a_cell_an_hour():
     assert made["rows"][0]["cells"][15] == {
         "level": 3,
         "text": "3",
-        "title": "2026-03-02 15:00: due 10, missed 1, failed 2, late 0",
+        "title": "2026-03-02 15:00 UTC: due 10, missed 1, failed 2, late 0",
         "url": "?0215-0216",
     }
     assert made["rows"][1]["cells"][12] | {"title": ""} == {"level": 0, "text": "", "title": "", "url": ""}
@@ -118,5 +118,22 @@ def test_the_page_shows_it_and_a_cell_leads_to_its_hour(schedule):
     span = {"from": f"{NOW - DAY:%Y-%m-%dT%H:%M}", "to": f"{NOW + DAY:%Y-%m-%dT%H:%M}"}
     content = browser.get(url, span).content.decode()
     assert "What went wrong, by day and hour" in content
-    assert 'aria-label="2026-03-02 12:00: due 1, missed 1, failed 0, late 0"' in content
+    assert 'aria-label="2026-03-02 12:00 UTC: due 1, missed 1, failed 0, late 0"' in content
     assert "from=2026-03-02T12%3A00&amp;to=2026-03-02T13%3A00" in content
+
+
+def test_days_and_hours_are_those_of_the_reader(schedule):
+    browser = client_of(superuser=True)
+    browser.post(reverse("admin:preferences"), {"time_zone": "Asia/Kolkata"})
+    happened(schedule, NOW, "missed", "cancelled")
+    url = reverse("admin:scheduling_schedule_ledger", args=[schedule.pk])
+    span = {"from": f"{NOW - DAY:%Y-%m-%dT%H:%M}", "to": f"{NOW + DAY:%Y-%m-%dT%H:%M}"}
+    response = browser.get(url, span)
+    content = response.content.decode()
+    assert "What went wrong, by day and hour (Asia/Kolkata)" in content
+    # Half past five in the afternoon there, in the hour that begins half an hour before.
+    cell = 'aria-label="2026-03-02 17:00 Asia/Kolkata, 2026-03-02 11:30 UTC: due 1, missed 1'
+    assert cell in content
+    assert "from=2026-03-02T17%3A00&amp;to=2026-03-02T18%3A00" in content
+    [row] = [row for row in response.context["heat"]["rows"] if any(row["cells"])]
+    assert [number for number, cell in enumerate(row["cells"]) if cell] == [17]
