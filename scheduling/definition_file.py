@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from jsonschema_rs import Draft202012Validator
 
 from scheduling.definition_shapes import CALENDAR, JOB, Shape
+from scheduling.library_words import library_words
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_ENTRIES: Final = 50_000
@@ -192,7 +193,7 @@ def _parsed_json(text: str) -> object:
     try:
         return json.loads(text, object_pairs_hook=_only_once)
     except json.JSONDecodeError as error:
-        raise BadFile([_at_line(error.lineno - 1, error.msg)]) from None
+        raise BadFile([_at_line(error.lineno - 1, library_words(error.msg))]) from None
     except (ValueError, RecursionError) as error:
         raise BadFile([str(error)]) from None
 
@@ -254,7 +255,7 @@ def _problems(whole: Mapping[str, Any]) -> Iterator[str]:
                 place = "".join(
                     f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path
                 )
-                yield f"{title}[{number}]{place}: {error.message[:300]}"
+                yield f"{title}[{number}]{place}: {library_words(error.message[:300])}"
 
 
 def _unstorable(document: object) -> str | None:

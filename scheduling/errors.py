@@ -1,5 +1,13 @@
 """What the scheduling services refuse; the docstring is the default message."""
 
+from collections.abc import Mapping, Sequence
+
+from django.db.models import TextChoices
+from django.utils.functional import lazy
+from django.utils.translation import get_language
+
+from access.sentences import said as _
+
 
 class SchedulingError(Exception):
     """The request cannot be carried out."""
@@ -7,14 +15,14 @@ class SchedulingError(Exception):
     code = "invalid"
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (self.__doc__ or "").strip())
+        super().__init__(message or _((self.__doc__ or "").strip()))
 
 
 class InvalidField(SchedulingError):
     """Some fields are not valid; `errors` maps each to what is wrong with it."""
 
     def __init__(self, errors: dict[str, str]) -> None:
-        super().__init__("; ".join(f"{name}: {message}" for name, message in errors.items()))
+        super().__init__(_listed(errors))
         self.errors = errors
 
 
@@ -32,9 +40,14 @@ class InvalidState(SchedulingError):
 
     code = "invalid_state"
 
-    def __init__(self, *, action: str, current: str, allowed: tuple[str, ...]) -> None:
+    def __init__(self, *, action: str, current: str, allowed: Sequence[TextChoices]) -> None:
         super().__init__(
-            f"Cannot {action}: the current state is {current}; allowed from {', '.join(map(str, allowed))}."
+            _(
+                "Cannot %(action)s: the current state is %(current)s; allowed from %(allowed)s.",
+                action=action,
+                current=_named([type(allowed[0])(current)]),
+                allowed=_named(allowed),
+            )
         )
 
 
@@ -84,3 +97,17 @@ class NothingToDo(SchedulingError):
     """There is nothing to do."""
 
     code = "invalid_state"
+
+
+def _names(states: Sequence[TextChoices]) -> str:
+    """Return states by their codes, as REST has them; in other languages by what pages call them."""
+    is_english = (get_language() or "en").startswith("en")
+    return ", ".join(state.value if is_english else str(state.label) for state in states)
+
+
+def _list(errors: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {message}" for name, message in errors.items())
+
+
+_named = lazy(_names, str)
+_listed = lazy(_list, str)

@@ -168,7 +168,7 @@ def _refused_rows(
         {
             "name": str(found.get(target.target_id) or f"#{target.target_id}"),
             "url": reverse(page, args=[target.target_id]) if target.target_id in found else "",
-            "problem": target.problem,
+            "problem": target.told_problem(),
         }
         for target in targets
     ]

@@ -89,7 +89,7 @@ def _entry(target: BulkTarget, fate: str, links: Mapping[tuple[str, str], str]) 
         "kind": _KINDS[kind],
         "url": links.get((kind, target.name), ""),
         "badge": words.badge(look, label),
-        "problem": visible(target.problem),
+        "problem": visible(target.told_problem()),
         "rows": _differences(outcome["before"], outcome["after"]) if fate == "change" else [],
         "others": outcome.get("others", 0),
     }

@@ -3,6 +3,7 @@
 from django.contrib.auth.models import User
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from scheduling.kinds import BulkState, BulkStatus, BulkVerb
@@ -61,6 +62,8 @@ class BulkTarget(models.Model):
     target_id = models.BigIntegerField()
     state = models.CharField(max_length=16, choices=BulkState.choices, default=BulkState.WAITING)
     problem = models.TextField(blank=True, default="")
+    # The same in each language that its readers may speak.
+    problem_in = models.JSONField(blank=True, default=dict, db_default={})
     name = models.TextField(blank=True, default="", db_default="")
     document = models.JSONField(null=True, blank=True)
     outcome = models.JSONField(null=True, blank=True)
@@ -76,3 +79,8 @@ class BulkTarget(models.Model):
 
     def __str__(self) -> str:
         return self.name or str(self.target_id)
+
+    def told_problem(self) -> str:
+        """Return why it was refused, in the language that is active."""
+        told: str = self.problem_in.get(get_language(), self.problem)
+        return told

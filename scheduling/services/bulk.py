@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -24,6 +24,8 @@ from access.actors import Actor, ActorKind
 from access.authority import Authority
 from access.callers import authority_of
 from access.permits import Permit, Permits
+from access.sentences import in_each_language
+from access.sentences import said as _
 from scheduling.clock import database_now
 from scheduling.errors import InvalidState, NotPermitted, SchedulingError
 from scheduling.kinds import BulkState, BulkStatus, BulkVerb, ScheduleStatus
@@ -141,7 +143,7 @@ def cancel(*, action_id: int, now: datetime, by: Actor) -> BulkAction:
         action: BulkAction = BulkAction.objects.select_for_update().get(pk=action_id)
         if action.status != BulkStatus.RUNNING:
             raise InvalidState(
-                action="cancel this action", current=action.status, allowed=(BulkStatus.RUNNING,)
+                action=_("cancel this action"), current=action.status, allowed=(BulkStatus.RUNNING,)
             )
         before, after = {"status": action.status}, {"status": BulkStatus.CANCELLED}
         action.status, action.completed_at = BulkStatus.CANCELLED, now
@@ -213,9 +215,12 @@ def _do_next(action: BulkAction, *, by: Actor, permits: Permits) -> bool:
         target = waiting.select_for_update(skip_locked=True, of=("self",)).order_by("pk").first()
         if target is None:
             return False
-        target.problem = _do(action, target, by=by, permits=permits)
-        target.state = BulkState.REFUSED if target.problem else BulkState.DONE
-        target.save(update_fields=["state", "problem", "outcome"])
+        refused = _do(action, target, by=by, permits=permits)
+        if refused:
+            target.problem_in = in_each_language(refused)
+            target.problem = target.problem_in["en"]
+        target.state = BulkState.REFUSED if refused else BulkState.DONE
+        target.save(update_fields=["state", "problem", "problem_in", "outcome"])
     return True
 
 
@@ -226,15 +231,15 @@ def _do(action: BulkAction, target: BulkTarget, *, by: Actor, permits: Permits) 
         with transaction.atomic():
             target.outcome = deed.do(target, database_now(), by, permits)
     except SchedulingError as error:
-        return str(error)
+        return cast("str", error.args[0])
     except ObjectDoesNotExist:
-        return "It is not there any more."
+        return _("It is not there any more.")
     except (OperationalError, InterfaceError):
         raise
     except Exception:
         # One that fails in a way that nobody thought of must not stop the others.
         logger.exception("%s of %s failed", action.verb, target.target_id)
-        return "It failed for a reason that the log of the server or scheduler tells."
+        return _("It failed for a reason that the log of the server or scheduler tells.")
     return ""
 
 

@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from access import audit
 from access.actors import Actor
 from access.permits import Permits
+from access.sentences import said as _
 from scheduling.definition_file import Entry
 from scheduling.errors import InvalidState, NothingToDo
 from scheduling.kinds import BulkStatus, BulkVerb
@@ -57,9 +58,7 @@ def begin_import(*, check_id: int, user: User, by: Actor) -> BulkAction:
     with transaction.atomic(), connection.cursor() as cursor:
         check = BulkAction.objects.select_for_update().get(pk=check_id, verb=BulkVerb.CHECK_DEFINITIONS)
         if check.status != BulkStatus.COMPLETED:
-            raise InvalidState(
-                action="import this", current=check.status, allowed=(BulkStatus.COMPLETED.value,)
-            )
+            raise InvalidState(action=_("import this"), current=check.status, allowed=(BulkStatus.COMPLETED,))
         total = to_import(check)
         if not total:
             raise NothingToDo

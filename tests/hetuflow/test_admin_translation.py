@@ -106,9 +106,9 @@ def test_the_compiled_catalogue_is_the_one_of_the_source():
 
 
 def test_placeholders_survive_translation():
-    for msgid, _plural, translations, _is_fuzzy in read_catalogue(CATALOGUE):
+    for msgid, plural, translations, _is_fuzzy in read_catalogue(CATALOGUE):
         for translation in translations if msgid else []:
-            names = re.findall(r"%\(\w+\)[sd]|\{\w*\}", msgid)
+            names = re.findall(r"%\(\w+\)[sd]|\{\w*\}", plural or msgid)
             assert sorted(names) == sorted(re.findall(r"%\(\w+\)[sd]|\{\w*\}", translation)), msgid
 
 

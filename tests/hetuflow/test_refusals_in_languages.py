@@ -10,11 +10,16 @@ from django.urls import reverse
 from django.utils import translation
 
 from access.sentences import in_each_language, recognised, said
+from scheduling.errors import InvalidState
+from scheduling.kinds import BulkVerb
 from scheduling.library_words import library_words
 from scheduling.recurrence import Recurrence, RecurrenceError, validate
+from scheduling.services import bulk, manual
+from scheduling.states import TASK_RETRYABLE
 from scheduling.task_config import ResourceLimits
-from tests import factories
+from tests import factories, people
 from tests.admin_client import client_of, form_values
+from tests.factories import ANN, NOW
 from tests.processes import ROOT
 
 CHINESE = {"accept-language": "zh-hans"}
@@ -54,6 +59,15 @@ def test_an_expression_is_refused_in_the_language_of_the_reader(expression, engl
     refusal = refusal_of(expression)
     assert english in str(refusal)
     assert chinese in in_chinese(refusal)
+
+
+def test_a_state_is_told_by_its_code_in_english_and_by_its_name_in_chinese():
+    refusal = InvalidState(action=said("retry this task"), current="running", allowed=TASK_RETRYABLE)
+    assert (
+        str(refusal)
+        == "Cannot retry this task: the current state is running; allowed from failed, cancelled."
+    )
+    assert in_chinese(refusal) == "无法重试此任务：当前状态为“运行中”；允许的状态：失败, 已取消。"
 
 
 @pytest.mark.parametrize(
@@ -123,6 +137,15 @@ def test_a_form_says_what_is_wrong_with_it_in_the_language_of_its_reader():
 
 
 @pytest.mark.django_db
+def test_a_button_that_is_refused_says_so_in_the_language_of_who_pressed_it():
+    task = factories.task()
+    browser = client_of(superuser=True)
+    url = reverse("admin:scheduling_task_change", args=[task.pk]).replace("change", "retry")
+    response = browser.post(url, follow=True, headers=CHINESE)
+    assert "无法重试此任务：当前状态为“等待中”" in response.content.decode()
+
+
+@pytest.mark.django_db
 def test_rest_refuses_in_english_whatever_a_browser_asks_for():
     browser = client_of(superuser=True)
     browser.post(reverse("admin:preferences"), {"language": "zh-hans"})
@@ -137,6 +160,35 @@ def test_rest_refuses_in_english_whatever_a_browser_asks_for():
     assert "This field is required." in lacking.content.decode()
 
 
+@pytest.mark.django_db
+def test_what_is_refused_of_a_bulk_action_waits_for_readers_of_each_language():
+    job, task = factories.job(parameters_schema=SCHEMA), factories.task()
+    manual.cancel(task_id=task.pk, now=NOW)
+    user = people.person(superuser=True, is_staff=True)
+    actions = [
+        bulk.begin(verb=verb, target_ids=[obj.pk], user=user, by=ANN)
+        for verb, obj in ((BulkVerb.RUN_JOBS, job), (BulkVerb.CANCEL_TASKS, task))
+    ]
+    with translation.override("zh-hans"):  # whoever does it
+        for action in actions:
+            bulk.work(action, for_secs=60)
+    first, second = (action.targets.get() for action in actions)
+    assert first.problem == "parameters.level: required"
+    assert second.problem.startswith(
+        "Cannot cancel this task: the current state is cancelled; allowed from pend"
+    )
+    browser = client_of(superuser=True)
+    for action, english, chinese in zip(
+        actions,
+        ["parameters.level: required", "Cannot cancel this task"],
+        ["parameters.level: 必填", "无法取消此任务"],
+        strict=True,
+    ):
+        page = reverse("admin:scheduling_bulkaction_change", args=[action.pk])
+        assert english in browser.get(page).content.decode()
+        assert chinese in browser.get(page, headers=CHINESE).content.decode()
+
+
 def test_each_language_has_its_own():
     assert in_each_language(said("required")) == {"en": "required", "zh-hans": "必填"}
 
@@ -147,7 +199,8 @@ def bare_texts(source):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             name = getattr(node.exc.func, "id", "")
             if name in REFUSALS:
-                yield from (each.lineno for argument in node.exc.args for each in _bare(argument))
+                given = [*node.exc.args, *(keyword.value for keyword in node.exc.keywords)]
+                yield from (each.lineno for argument in given for each in _bare(argument))
         elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).startswith("errors["):
             yield from (each.lineno for each in _bare(node.value))
 
