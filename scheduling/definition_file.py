@@ -76,9 +76,13 @@ def write(calendars: Iterable[Mapping[str, Any]], jobs: Iterable[Mapping[str, An
             if is_first:
                 yield f"\n{title}:\n"
             is_first = False
-            yield yaml.dump(
-                [document], Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=100, indent=2
-            )
+            yield written([document])
+
+
+def written(value: Any) -> str:
+    """Return a part of a file."""
+    text: str = yaml.dump(value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=100)
+    return text
 
 
 # --- reading ----------------------------------------------------------------------------------------------

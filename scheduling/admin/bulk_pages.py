@@ -110,7 +110,9 @@ class BulkActionAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("progress"))
     def progress(self, action: Any) -> SafeString:
         return format_html(
-            '{}<span class="hf-sub hf-line">{}</span>', _bar(action.counts), _progress_words(action.counts)
+            '{}<span class="hf-sub hf-line">{}</span>',
+            _bar(action.counts),
+            _progress_words(action, action.counts),
         )
 
     @admin.display(description=gettext_lazy("status"))
@@ -134,7 +136,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
             "who": self.who(obj),
             "refresh_secs": _RENEWED_SECS if obj.status == BulkStatus.RUNNING else 0,
             "bar": _bar(counts),
-            "told": _progress_words(counts),
+            "told": _progress_words(obj, counts),
             "totals": [
                 {"fate": look, "label": BulkState(state).label, "count": counts.get(state, 0)}
                 for state, look in _LOOKS.items()
@@ -189,9 +191,13 @@ def _bar(counts: Mapping[str, int]) -> SafeString:
     return format_html('<span class="hf-progress" aria-hidden="true">{}</span>', pieces)
 
 
-def _progress_words(counts: Mapping[str, int]) -> str:
+def _progress_words(action: BulkAction, counts: Mapping[str, int]) -> str:
     done, refused = counts.get(BulkState.DONE, 0), counts.get(BulkState.REFUSED, 0)
     told = _("%(done)s of %(total)s done")
+    if action.verb == BulkVerb.CHECK_DEFINITIONS:
+        # What is refused is looked at as well, and counted below.
+        done, refused = done + refused, 0
+        told = _("%(done)s of %(total)s checked")
     if refused:
         told = _("%(done)s of %(total)s done, %(refused)s refused")
     return told % {

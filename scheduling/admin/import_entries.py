@@ -11,21 +11,22 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from rest.controls import visible
-from scheduling.admin import words
 from scheduling.admin.config_fields import config_fields
 from scheduling.admin.differences import rows_of
 from scheduling.admin.permissions import seen_by
+from scheduling.definition_file import written
 from scheduling.kinds import BulkState, BulkVerb
 from scheduling.models import BulkAction, BulkTarget, Calendar, Job
+from scheduling.services.documents import brief_job
 
 _PAGE: Final = 50
 _MAX_ID: Final = 2**63 - 1
-# What can become of an entry, in the order of how much it is looked at; with the look of a badge.
+# What can become of an entry, in the order of how much it is looked at.
 _FATES: Final = {
-    "refused": (gettext_lazy("refused"), "failed"),
-    "change": (gettext_lazy("change"), "running"),
-    "create": (gettext_lazy("create"), "completed"),
-    "keep": (gettext_lazy("no change"), "skipped"),
+    "refused": gettext_lazy("refused"),
+    "change": gettext_lazy("change"),
+    "create": gettext_lazy("create"),
+    "keep": gettext_lazy("no change"),
 }
 _KINDS: Final = {"job": gettext_lazy("job"), "calendar": gettext_lazy("calendar")}
 
@@ -49,7 +50,7 @@ def entries_context(request: HttpRequest, action: BulkAction) -> dict[str, Any]:
         "is_check": action.verb == BulkVerb.CHECK_DEFINITIONS,
         "tabs": [
             {
-                "label": _FATES[fate][0],
+                "label": _FATES[fate],
                 "count": f"{count:,}",
                 "url": _query(fate=fate),
                 "is_shown": fate == shown,
@@ -83,12 +84,10 @@ def _kind(target: BulkTarget) -> str:
 
 def _entry(target: BulkTarget, fate: str, links: Mapping[tuple[str, str], str]) -> dict[str, Any]:
     kind, outcome = _kind(target), target.outcome or {}
-    label, look = _FATES[fate]
     return {
         "name": visible(target.name),
         "kind": _KINDS[kind],
         "url": links.get((kind, target.name), ""),
-        "badge": words.badge(look, label),
         "problem": visible(target.told_problem()),
         "rows": _differences(outcome["before"], outcome["after"]) if fate == "change" else [],
         "others": outcome.get("others", 0),
@@ -97,7 +96,14 @@ def _entry(target: BulkTarget, fate: str, links: Mapping[tuple[str, str], str]) 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
     # Only who may change a definition has an outcome that tells of its environment.
-    return rows_of(before, after, labels=_labels(), shows_environment=True)
+    return rows_of(_readable(before), _readable(after), labels=_labels(), shows_environment=True)
+
+
+def _readable(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document with its schedules as a file has them, to compare them line by line."""
+    if not document.get("schedules"):
+        return dict(document)
+    return {**document, "schedules": written(brief_job(document)["schedules"])}
 
 
 def _labels() -> dict[str, str]:

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.decorators import action
+from unfold.widgets import UnfoldAdminFileFieldWidget
 
 from access.backends import authority_of_user
 from access.callers import actor_of
@@ -42,7 +43,11 @@ _AT_ONCE_SECS: Final = 1.0
 class ImportForm(forms.Form):
     """A file, or its text; `entries` is what it defines."""
 
-    file = forms.FileField(label=gettext_lazy("File"), required=False)
+    file = forms.FileField(
+        label=gettext_lazy("File"),
+        required=False,
+        widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".yaml,.yml,.json"}),
+    )
     text = forms.CharField(
         label=gettext_lazy("or its text"),
         required=False,

@@ -97,7 +97,7 @@ def test_a_check_of_many_is_followed_and_its_entries_are_paged(browser, monkeypa
     monkeypatch.setattr("scheduling.admin.transfer._AT_ONCE_SECS", -1)
     many = "".join(f"- {{name: j{number:03}, config: {{cmd: sh}}}}\n" for number in range(120))
     content = browser.post(IMPORT, upload(f"hetuflow: 1\njobs:\n{many}"), follow=True).content.decode()
-    assert "1 of 120 done" in content
+    assert "1 of 120 checked" in content
     assert "data-refresh-secs" in content
     assert "Import this" not in content
     while bulk.run_once(now=NOW):
