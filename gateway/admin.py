@@ -247,8 +247,10 @@ class AgentAdmin(FindsParts, ShowsAgents):
         return labels_in(agent.labels)
 
     @admin.display(description=gettext_lazy("slots"))
-    def slots(self, agent: Any) -> SafeString:
+    def slots(self, agent: Any) -> SafeString | str:
         slots = slots_of(agent)
+        if not slots["all"]:
+            return words.MISSING
         return format_html(
             '<span class="hf-exact">{} / {}</span><span class="hf-progress" aria-hidden="true">'
             '<i class="hf-fate-active" style="width: {}%"></i></span>',

@@ -25,9 +25,10 @@ from gateway.usage_picture import usage_chart
 from rest.controls import visible
 from scheduling.admin import words
 from scheduling.admin.attempts import describe_attempt
+from scheduling.admin.figures import figures
 from scheduling.admin.instances import listed_attempts
 from scheduling.admin.permissions import may, seen_by
-from scheduling.admin.tasks import job_link, pretty
+from scheduling.admin.tasks import job_link
 from scheduling.states import INSTANCE_LIVE
 
 _LATEST_ATTEMPTS: Final = 15
@@ -148,7 +149,7 @@ class ShowsAgents(EnrollingAdmin):
             "all_labels": labels_in(agent.labels),
             "reported": labels_in(agent.reported_labels),
             "statistics": agent.statistics,
-            "metrics": pretty(agent.metrics) if agent.metrics else "",
+            "metrics": figures(agent.metrics),
             **self.tokens_context(request, agent, now=now),
             "latest": [_listed(attempt, now) for attempt in latest],
             "log_url": reverse("admin:agents_agent_log", args=[agent.pk]) if may_see_log else "",
@@ -158,6 +159,8 @@ class ShowsAgents(EnrollingAdmin):
 
 def since(agent: Agent, *, now: datetime) -> SafeString | str:
     """Return since when the agent is there, or when it was last heard of."""
+    if agent.last_heartbeat_at is None:
+        return _("never connected")
     is_connected = agent.status in CONNECTED_STATUSES
     return words.moment(agent.connected_at if is_connected else agent.last_heartbeat_at, now=now)
 

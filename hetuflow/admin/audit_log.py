@@ -28,7 +28,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     namespace_path = "namespace"
     page_template = "admin/access/auditentry/page.html"
     list_display = ("time", "who", "action", "what", "of_namespace", "address")
-    list_display_links = ("action",)
+    list_display_links = ("time", "action")
     list_filter = (("actor_kind", ChoicesDropdownFilter),)
     search_fields = ("actor", "action", "subject_id", "namespace", "subject")
     search_help_text = gettext_lazy("Who, action, namespace, id, or a part of a recent object")

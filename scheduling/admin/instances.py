@@ -21,6 +21,7 @@ from agents.protocol.messages import Stream
 from rest.controls import visible
 from scheduling.admin import words
 from scheduling.admin.attempts import describe_attempt
+from scheduling.admin.figures import figures
 from scheduling.admin.filters import BegunFilter, NamespaceFilter
 from scheduling.admin.output import download, found_text, output_page, viewer_of
 from scheduling.admin.output_search import OutputFilter, SearchesOutput, line_link
@@ -205,7 +206,7 @@ class TaskInstanceAdmin(SearchesOutput, ShowsTimeline, ReadOnlyAdmin):
             "task_url": reverse("admin:scheduling_task_change", args=[obj.task_id]),
             "error": visible(obj.error_message),
             "result": "" if obj.result is None else pretty(obj.result),
-            "metrics": pretty(obj.metrics) if obj.metrics else "",
+            "metrics": figures(obj.metrics),
             "lease": words.moment(obj.lease_expires_at, now=now) if is_live else "",
             "is_live": is_live,
             "viewer": viewer_of(obj),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from math import ceil, floor, log10
 from typing import Any, Final
 
 from django.urls import reverse
@@ -105,10 +106,10 @@ def attempts_picture(attempts: Sequence[TaskInstance], *, now: datetime) -> dict
         by_task.setdefault(attempt.task_id, []).insert(0, attempt)
     tasks = list(by_task.values())[:_ROWS]
     lengths = [(_end(row[-1], now) - _origin(row)).total_seconds() for row in tasks]
-    top = max(_top(sorted(lengths)), 0.001)
+    top = 4 * _round(max(_top(sorted(lengths)), 0.001) / 4)
     return {
         "rows": [_row(row, secs=secs, top=top, now=now) for row, secs in zip(tasks, lengths, strict=True)],
-        "ticks": [words.duration(top * step / 4) if step else "0" for step in range(5)],
+        "ticks": ["0", *(_tick(top * step / 4) for step in (1, 2, 3, 4))],
         "legend": _legend(_kind_of_attempt(attempt) for row in tasks for attempt in row),
     }
 
@@ -126,6 +127,25 @@ def _top(ordered: Sequence[float]) -> float:
     nearly_all = percentile(ordered, _NEARLY_ALL)
     top = ordered[-1] if ordered[-1] <= _OUTLIER * nearly_all else _ROOM * nearly_all
     return top or 1.0
+
+
+def _round(secs: float) -> float:
+    """Return the next length that people count in: 1, 2 or 5 in each power of ten, and such of minutes."""
+    if secs <= 20:
+        power = 10.0 ** floor(log10(secs))
+        return next(step * power for step in (1, 2, 5, 10) if secs <= step * power * (1 + 1e-9))
+    for step in (30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400):
+        if secs <= step:
+            return step
+    return 86_400.0 * ceil(secs / 86_400)
+
+
+def _tick(secs: float) -> str:
+    """Return a length of time in one unit, as on a ruler."""
+    for least, unit, size in ((7200, "h", 3600), (120, "min", 60), (1, "s", 1)):
+        if secs >= least:
+            return f"{secs / size:g} {unit}"
+    return f"{secs * 1000:g} ms"
 
 
 def _kind(run: Run) -> str:

@@ -18,9 +18,11 @@ _MAX_ASKED: Final = 20
 
 def timeline_of(task: Task, attempts: Sequence[TaskInstance]) -> list[dict[str, Any]]:
     """Return what happened to the task in the order of time, each with how long after the one before."""
-    events = [*_events_of_task(task), *_asked(task)]
+    # Of what has one instant, the end of an attempt comes before that of its task.
+    events = _asked(task)
     for attempt in attempts:
         events += _events_of_attempt(attempt)
+    events += _events_of_task(task)
     known = sorted(((at, text) for at, text in events if at is not None), key=lambda event: event[0])
     before = [None, *(at for at, _text in known)]
     return [

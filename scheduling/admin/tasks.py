@@ -153,7 +153,7 @@ class TaskAdmin(BulkActions, ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("outcome"))
     def fate(self, task: Task) -> str:
         if task.outcome is None:
-            return _("by hand")
+            return _("by hand") if task.backfill_id is None else _("by a backfill")
         if task.outcome == Outcome.FIRED and task.status in TASK_CLAIMABLE:
             return _("planned")
         return task.get_outcome_display()

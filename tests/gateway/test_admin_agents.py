@@ -53,6 +53,21 @@ def test_labels_of_operators_are_edited_and_those_of_the_agent_stay(browser):
     assert (agent.assigned_labels, agent.reported_labels) == ({"gpu": "a100"}, {"zone": "eu"})
 
 
+def test_an_agent_that_never_came_says_so_and_shows_no_slots(browser):
+    factories.agent(slots=0)
+    content = browser.get(LIST).content.decode()
+    assert "never connected" in content
+    assert "0 / 0" not in content
+
+
+def test_what_the_machine_tells_is_told_with_names_and_units(browser):
+    agent = factories.agent()
+    Agent.objects.filter(pk=agent.pk).update(metrics={"memory_usage": 41.6, "uptime": 7320})
+    content = browser.get(page(agent)).content.decode()
+    assert "<dt>Memory in use</dt><dd>42 %</dd>" in content
+    assert "<dt>Daemon runs for</dt><dd>2 h 2 min</dd>" in content
+
+
 def test_a_token_is_shown_once_works_and_is_not_kept_by_caches(browser):
     agent = factories.agent()
     response = press(browser, "issue_token", agent)

@@ -369,3 +369,12 @@ def test_the_backfill_of_a_schedule_that_is_gone_stays_readable(browser):
     content = browser.get(page(wanted)).content.decode()
     assert "(archived)" in content
     assert page(wanted.schedule) not in content
+
+
+def test_tasks_of_a_backfill_are_not_listed_as_made_by_hand(browser):
+    wanted = backfill()
+    backfilling.run_once(now=NOW)
+    assert Task.objects.filter(backfill=wanted).exists()
+    content = browser.get(reverse("admin:scheduling_task_changelist")).content.decode()
+    assert ">by a backfill<" in content
+    assert ">by hand<" not in content

@@ -381,3 +381,8 @@ def test_an_attempt_stands_where_it_began_after_the_instant_of_its_run():
     )
     (row,) = attempts_picture([second, first], now=now + timedelta(seconds=8))["rows"]
     assert [(bar["left"], bar["width"]) for bar in row["bars"]] == [("0.00", "25.00"), ("75.00", "25.00")]
+
+
+def test_a_job_without_a_script_says_so(browser):
+    job = factories.job(args=[])
+    assert b"It has no script yet." in browser.get(page(job)).content
