@@ -1,5 +1,6 @@
 """What people do in the admin from one end to the other, with a real server and a real agent."""
 
+import json
 import re
 import uuid
 
@@ -9,7 +10,7 @@ from playwright.sync_api import expect
 from scheduling.clock import database_now
 from scheduling.models import Task
 from tests import factories
-from tests.e2e.oracle import quiesce, until
+from tests.e2e.oracle import processes_of_attempts, quiesce
 
 WAIT_MS = 30_000
 
@@ -24,13 +25,6 @@ def name():
     return f"job-{uuid.uuid4().hex[:8]}"
 
 
-def task_of(job_name, **which):
-    """Wait for a task of a job, and return it."""
-    tasks = Task.objects.filter(job__name=job_name, **which)
-    until(tasks.exists, f"{job_name} has a task {which}")
-    return tasks.latest("pk")
-
-
 def failed_task():
     job = factories.job(args=["-c", "echo 'no price for order 4711' >&2; exit 3"])
     task = factories.task(job=job, now=database_now())
@@ -38,31 +32,82 @@ def failed_task():
     return task
 
 
-def test_a_job_is_created_run_and_cancelled(root, name):
-    page = root.go("/admin/scheduling/job/add/")
-    page.locator("input[name=name]").fill(name)
-    page.locator("textarea[name=command]").fill("for i in $(seq 600); do echo line $i; sleep 0.5; done")
-    page.get_by_role("button", name="Save", exact=True).click()
+SCRIPT = """echo "begins: $HETUFLOW_PARAM_MODE"
+echo "a warning of it" >&2
+if [ "$HETUFLOW_PARAM_MODE" = quick ]; then
+test -e "$HETUFLOW_PARAM_NEEDS" || exit 3
+exit 0
+fi
+sleep 600 &
+for number in $(seq 600); do echo "line $number"; sleep 0.2; done
+"""
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "mode": {"type": "string", "enum": ["quick", "long"], "title": "Mode"},
+        "needs": {"type": "string", "title": "Needs"},
+    },
+    "required": ["mode"],
+}
+
+
+def run_by_hand(page, mode, needs):
+    """Press "Run now" on the page of a job, fill in what it asks for, and return the new task."""
     page.get_by_role("link", name="Run now").first.click()
+    page.get_by_label("Mode").select_option(mode)
+    page.get_by_label("Needs").fill(needs)
     page.locator("#content").get_by_role("button", name="Run now").click()
-    task = task_of(name, status="running")
-    page = root.go(f"/admin/scheduling/task/{task.pk}/change/")
-    page.on("dialog", lambda dialog: dialog.accept())
-    page.get_by_role("button", name=re.compile("^Cancel")).first.click()
-    until(lambda: Task.objects.filter(pk=task.pk, status="cancelled").exists(), "the task is cancelled")
-    expect(page.get_by_text("cancelled").first).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_text("A task was created")).to_be_visible()
+    return Task.objects.latest("pk")
 
 
-def test_a_failure_is_found_on_the_overview_and_tried_again(root):
-    failed = failed_task()
-    page = root.go("/admin/")
-    page.get_by_role("link", name=re.compile(rf"#{failed.pk}\b")).first.click()
-    expect(page.get_by_text("exit code 3").or_(page.get_by_text("exit 3")).first).to_be_visible()
-    before = failed.instances.count()
+@pytest.mark.timeout(240)
+def test_a_job_is_created_run_watched_cancelled_and_after_a_failure_tried_again(visitor, name, tmp_path):
+    editor = visitor("editor")
+    page = editor.go("/admin/scheduling/job/add/")
     page.on("dialog", lambda dialog: dialog.accept())
-    page.get_by_role("button", name=re.compile("^(Retry|Try again)")).first.click()
-    until(lambda: failed.instances.count() > before, "it is tried again")
+    page.locator("input[name=name]").fill(name)
+    page.get_by_label("Script", exact=True).fill(SCRIPT)
+    page.get_by_label("Schema of the parameters").fill(json.dumps(SCHEMA))
+    page.get_by_role("button", name="Save", exact=True).click()
+    job_page = page.url
+
+    # It is watched while it runs, and cancelled with all that it started.
+    task = run_by_hand(page, "long", "nothing")
+    page.goto(job_page)
+    page.get_by_role("link", name=f"#{task.pk}", exact=True).first.click(timeout=WAIT_MS)
+    page.get_by_role("link", name=f"#{task.pk}.1").first.click(timeout=WAIT_MS)
+    log = page.get_by_role("log")
+    expect(log).to_contain_text("begins: long", timeout=WAIT_MS)
+    expect(log.locator(".hf-row-stderr")).to_have_text(re.compile("a warning of it$"))
+    attempt = task.instances.get()
+    assert attempt.status == "running"
+    follow = page.get_by_role("button", name="Follow")
+    follow.click()
+    expect(follow).to_contain_text("+")
+    follow.click()
+    expect(follow).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("searchbox", name="Find in the output").fill("LINE 3")
+    page.keyboard.press("Enter")
+    expect(page.locator(".hf-row-target")).to_have_text(re.compile("line 3$"))
+    assert len(processes_of_attempts([attempt.pk])) >= 2
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#log")).to_contain_text("all processes have ended", timeout=WAIT_MS)
+    expect(page.get_by_text("cancelled", exact=True).first).to_be_visible(timeout=WAIT_MS)
+    assert processes_of_attempts([attempt.pk]) == []
+
+    # It fails, which the overview tells; what it needs is put there, and it succeeds.
+    page.goto(job_page)
+    failed = run_by_hand(page, "quick", str(tmp_path / "data"))
     quiesce([failed.pk])
+    page = editor.go("/admin/")
+    page.get_by_role("link", name=re.compile(rf"#{failed.pk}\b")).first.click()
+    expect(page.get_by_role("log")).to_contain_text("begins: quick")
+    expect(page.get_by_role("cell", name="ended with exit code 3")).to_be_visible()
+    (tmp_path / "data").touch()
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("completed", exact=True).first).to_be_visible(timeout=WAIT_MS)
+    assert [each.status for each in failed.instances.order_by("attempt")] == ["failed", "completed"]
 
 
 def test_a_person_chooses_language_and_time_zone_and_the_pages_follow(root):
