@@ -52,6 +52,7 @@ TEXTS = (
     _("Select"),
     _("This item will be deleted."),
     _("Click to cancel"),
+    _("Choose file to upload"),
     _(
         "Raw passwords are not stored, so there is no way to see this user’s password, but you can change "
         'the password using <a href="{}" class="text-primary-600 dark:text-primary-500">this form</a>.'

@@ -20,6 +20,7 @@ from scheduling.admin import words
 from scheduling.admin.filters import NamespaceFilter
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import is_seen, may, seen_by
+from scheduling.admin.reasons import reason_words
 from scheduling.admin.searching import jobs_asked, jobs_named, read_search, some_ids
 from scheduling.admin.tasks import job_link
 from scheduling.clock import database_now
@@ -155,6 +156,7 @@ class AlertAdmin(ReadOnlyAdmin):
             "job": self.of_job(obj),
             "schedule": _schedule_link(obj),
             "at": words.exact_moment(obj.at, now=now),
+            "details": reason_words(obj.text),
             "acknowledged": words.MISSING
             if obj.acknowledged_at is None
             else words.exact_moment(obj.acknowledged_at, now=now),

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from rest.controls import visible
 from scheduling.admin import words
+from scheduling.admin.reasons import reason_words
 from scheduling.models import TaskInstance
 from scheduling.states import INSTANCE_LIVE
 
@@ -34,7 +35,7 @@ def describe_attempt(attempt: TaskInstance, *, now: datetime) -> dict[str, Any]:
         "ran": words.duration(ran_secs),
         "delay": words.MISSING if attempt.start_delay_ms is None else f"{attempt.start_delay_ms:.1f} ms",
         "exit": exit_words(attempt),
-        "error": visible(attempt.error_message),
+        "error": visible(reason_words(attempt.error_message)),
         "cpu": words.duration(attempt.metrics.get("cpu_time")),
         "memory": words.size(attempt.metrics.get("memory_peak")),
         "output": words.size(attempt.stdout_bytes + attempt.stderr_bytes),

@@ -20,6 +20,7 @@ from access.callers import actor_of
 from scheduling.admin import words
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may, permit
+from scheduling.admin.reasons import reason_words
 from scheduling.admin.searching import begins_with, jobs_named, some_ids
 from scheduling.admin.tasks import job_link
 from scheduling.clock import database_now
@@ -41,14 +42,6 @@ from scheduling.states import TaskStatus
 _FATES: Final = (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED, ACTIVE, LEFT_OUT, TO_COME)
 _RENEWED_SECS: Final = 3
 # What the services write on a backfill, in the reader's language.
-_PROBLEMS: Final = {
-    "waits: the job is disabled": gettext_lazy("waits: the job is disabled"),
-    "waits: the namespace is frozen": gettext_lazy("waits: the namespace is frozen"),
-    "waits: a run of the schedule is going on": gettext_lazy("waits: a run of the schedule is going on"),
-    "paused because a run failed": gettext_lazy("paused because a run failed"),
-    "paused": gettext_lazy("paused"),
-}
-_PAUSED_BY: Final = "paused by "
 
 
 def _switched(request: HttpRequest, backfill: Backfill, switch: Callable[..., Backfill]) -> Backfill:
@@ -186,7 +179,7 @@ class BackfillAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("status"))
     def state(self, backfill: Backfill) -> SafeString:
         return words.badge(
-            backfill.status, backfill.get_status_display(), title=problem_words(backfill.problem)
+            backfill.status, backfill.get_status_display(), title=reason_words(backfill.problem)
         )
 
     @admin.display(description=gettext_lazy("asked for by"))
@@ -212,7 +205,7 @@ class BackfillAdmin(ReadOnlyAdmin):
             "schedule": schedule_link(obj),
             "job": job_link(obj.schedule.job, is_seen=obj.shows_job),
             "refresh_secs": _RENEWED_SECS if is_live or counts[ACTIVE] else 0,
-            "problem": problem_words(obj.problem),
+            "problem": reason_words(obj.problem),
             "bar": progress_bar(counts, max(sum(counts.values()), 1)),
             "totals": [
                 {
@@ -241,13 +234,6 @@ def schedule_link(backfill: Backfill) -> SafeString | str:
     return format_html(
         '<a href="{}">{}</a>', reverse("admin:scheduling_schedule_change", args=[schedule.pk]), text
     )
-
-
-def problem_words(problem: str) -> str:
-    """Return what keeps a backfill from going on, in the reader's language where that is known."""
-    if problem.startswith(_PAUSED_BY):
-        return _("paused by %(who)s") % {"who": problem.removeprefix(_PAUSED_BY)}
-    return str(_PROBLEMS.get(problem, problem))
 
 
 def fate_words(fate: str, *, is_live: bool = True) -> str:

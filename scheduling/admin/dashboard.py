@@ -151,7 +151,7 @@ def _failure(failure: overview.Failure, sight: overview.Sight, *, now: datetime)
         "ended": words.moment(task.completed_at, now=now),
         "exit": words.MISSING if attempt is None else exit_words(attempt),
         "line": visible(line),
-        "error": visible(reason_words(task.reason) if attempt is None else attempt.error_message),
+        "error": visible(reason_words(task.reason if attempt is None else attempt.error_message)),
         "attempt_url": ""
         if attempt is None
         else reverse("admin:scheduling_taskinstance_change", args=[attempt.pk]),

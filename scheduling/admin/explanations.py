@@ -65,8 +65,9 @@ def say(saying: Saying) -> SafeString:
     for name in ("status", "outcome"):
         if values.get(name):
             values[name] = _LABELS.get(values[name], values[name])
-    if isinstance(values.get("reason"), str):
-        values["reason"] = reason_words(values["reason"])
+    for name in ("reason", "problem"):
+        if isinstance(values.get(name), str):
+            values[name] = reason_words(values[name])
     if "obstacle" in values:
         values["why"] = words.obstacle_words(values["obstacle"])
     return SafeString(words.filled(gettext(saying.message), values).strip())

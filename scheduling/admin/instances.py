@@ -27,6 +27,7 @@ from scheduling.admin.output import download, found_text, output_page, viewer_of
 from scheduling.admin.output_search import OutputFilter, SearchesOutput, line_link
 from scheduling.admin.pages import LIST_LIMIT, Button, ReadOnlyAdmin
 from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may
+from scheduling.admin.reasons import reason_words
 from scheduling.admin.searching import AGENT_PARTS, have_parts, jobs_named, read_search, some_ids
 from scheduling.admin.tasks import cancel_task, job_link, pretty
 from scheduling.admin.timeline import ShowsTimeline
@@ -168,7 +169,9 @@ class TaskInstanceAdmin(SearchesOutput, ShowsTimeline, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("status"))
     def state(self, attempt: TaskInstance) -> SafeString:
-        return words.badge(attempt.status, attempt.get_status_display(), title=visible(attempt.error_message))
+        return words.badge(
+            attempt.status, attempt.get_status_display(), title=visible(reason_words(attempt.error_message))
+        )
 
     @admin.display(description=gettext_lazy("agent"))
     def on_agent(self, attempt: TaskInstance) -> str:
@@ -204,7 +207,7 @@ class TaskInstanceAdmin(SearchesOutput, ShowsTimeline, ReadOnlyAdmin):
             "described": describe_attempt(obj, now=now),
             "job_link": self.of_job(obj),
             "task_url": reverse("admin:scheduling_task_change", args=[obj.task_id]),
-            "error": visible(obj.error_message),
+            "error": visible(reason_words(obj.error_message)),
             "result": "" if obj.result is None else pretty(obj.result),
             "metrics": figures(obj.metrics),
             "lease": words.moment(obj.lease_expires_at, now=now) if is_live else "",

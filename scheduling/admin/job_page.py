@@ -16,6 +16,7 @@ from scheduling.admin.freezes import freeze_banners
 from scheduling.admin.job_check import ChecksJobs, check_url
 from scheduling.admin.job_copy import COPY_OF
 from scheduling.admin.permissions import may, seen_by
+from scheduling.admin.reasons import reason_words
 from scheduling.admin.run_pictures import attempts_picture, runs_picture
 from scheduling.admin.schedule_preview import PREVIEWED, clock_remarks, instant_row
 from scheduling.admin.tasks import tasks_url
@@ -147,7 +148,9 @@ def _schedules(request: HttpRequest, job: Any, *, now: datetime) -> dict[str, An
                 "schedule": each,
                 "rule": words.rule(each),
                 "next": words.moment(words.next_run_of(each, now=now), now=now),
-                "state": words.badge(each.status, each.get_status_display(), title=each.problem),
+                "state": words.badge(
+                    each.status, each.get_status_display(), title=reason_words(each.problem)
+                ),
             }
             for each in schedules
         ],

@@ -26,6 +26,7 @@ from scheduling.admin.freezes import ShowsFreezes, freeze_banners
 from scheduling.admin.ledger import ShowsLedger
 from scheduling.admin.pages import Button, ServiceAdmin
 from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may, permit
+from scheduling.admin.reasons import reason_words
 from scheduling.admin.schedule_form import JobToScheduleWidget, ScheduleForm
 from scheduling.admin.schedule_preview import PreviewsSchedules, preview_of
 from scheduling.admin.searching import begins_with, jobs_asked, jobs_named, read_search, some_ids
@@ -255,7 +256,9 @@ class ScheduleAdmin(
 
     @admin.display(description=gettext_lazy("status"))
     def state(self, schedule: Schedule) -> SafeString:
-        return words.badge(schedule.status, schedule.get_status_display(), title=schedule.problem)
+        return words.badge(
+            schedule.status, schedule.get_status_display(), title=reason_words(schedule.problem)
+        )
 
     @admin.display(description=gettext_lazy("next run"), ordering="next_run_at")
     def next(self, schedule: Any) -> SafeString | str:
@@ -277,6 +280,7 @@ class ScheduleAdmin(
                 "buttons": self.shown_buttons(request, schedule),
                 "freezes": freeze_banners(request, namespace=schedule.job.namespace),
                 "state": self.state(schedule),
+                "problem": reason_words(schedule.problem),
                 "job_link": self.of_job(schedule),
                 "tasks_url": tasks_url(schedule.job_id),
                 "ledger_url": self._ledger_url(request, schedule),
