@@ -33,18 +33,33 @@ def record(
 
     Of an update only what changed is kept; one that changed nothing leaves no entry.
     """
+    made = entry_of_write(
+        by=by, action=action, subject=subject, namespace=namespace, before=before, after=after
+    )
+    if made is not None:
+        made.save(force_insert=True)
+
+
+def record_all(entries: Iterable[AuditEntry | None]) -> None:
+    """Write many entries at once."""
+    AuditEntry.objects.bulk_create([made for made in entries if made is not None], batch_size=500)
+
+
+def entry_of_write(
+    *,
+    by: Actor,
+    action: str,
+    subject: Model | str,
+    namespace: str = "",
+    before: Fields | None = None,
+    after: Fields | None = None,
+) -> AuditEntry | None:
+    """Return what `record` writes, None where that is nothing."""
     if before is not None and after is not None:
         before, after = _differences(before, after)
         if not before and not after:
-            return
-    entry(by=by, action=action, subject=subject, namespace=namespace, before=before, after=after).save(
-        force_insert=True
-    )
-
-
-def record_all(entries: Iterable[AuditEntry]) -> None:
-    """Write many entries at once."""
-    AuditEntry.objects.bulk_create(entries, batch_size=500)
+            return None
+    return entry(by=by, action=action, subject=subject, namespace=namespace, before=before, after=after)
 
 
 def entry(

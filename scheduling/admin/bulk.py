@@ -22,6 +22,7 @@ from rest.permissions import seen
 from scheduling.admin.permissions import PermittedAdmin, may
 from scheduling.kinds import BulkState, BulkVerb
 from scheduling.services import bulk
+from scheduling.services.deeds import DEEDS
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -124,7 +125,7 @@ class BulkActions(PermittedAdmin):
             return actions
         offered = {}
         for verb in self.bulk_verbs:
-            if may(request, bulk.DEEDS[verb].permission):
+            if may(request, DEEDS[verb].permission):
                 name = action_name(verb)
                 offered[name] = (partial(_ask, verb=verb), name, WORDINGS[verb].offer)
         return offered | actions
@@ -155,7 +156,7 @@ def _ask(
 def _choice(
     model_admin: BulkActions, request: HttpRequest, selected: QuerySet[Any], verb: BulkVerb
 ) -> Choice:
-    deed = bulk.DEEDS[verb]
+    deed = DEEDS[verb]
     plain = model_admin.model._default_manager.filter(pk__in=selected.order_by().values("pk"))
     permitted = seen(
         plain,

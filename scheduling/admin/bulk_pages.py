@@ -24,6 +24,7 @@ from scheduling.clock import database_now
 from scheduling.kinds import BulkState, BulkStatus, BulkVerb
 from scheduling.models import BulkAction, BulkTarget
 from scheduling.services import bulk, importing
+from scheduling.services.deeds import model_of
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -149,7 +150,7 @@ class BulkActionAdmin(ReadOnlyAdmin):
 
 def _refused_context(request: HttpRequest, action: BulkAction, counts: Mapping[str, int]) -> dict[str, Any]:
     """Return what was refused, as far as it is shown, and how many more were."""
-    model = bulk.model_of(action.verb)
+    model = model_of(action.verb)
     if model is None:
         return {}
     refused = action.targets.filter(state=BulkState.REFUSED).order_by("pk")[:_REFUSED_SHOWN]

@@ -1,23 +1,24 @@
-"""Do one thing to many objects: in the name of who asked for it, one by one, until all are done.
+"""Do one thing to many objects: in the name of who asked for it, a batch at a time, until all are done.
 
-A bulk action is a row with its targets. Each target is done in a transaction of its own together with what is
-noted of it, so whoever comes next goes on after a crash, nothing is done twice, and any number of processes
-may work on one action. What is refused is noted with the reason, and stops none of the others.
+A bulk action is a row with its targets. They are done in a transaction together with what is noted of them,
+many in one where `many` knows how, else each in its own. So whoever comes next goes on after a crash, nothing
+is done twice, and any number of processes may work on one action. What is refused is noted with the reason,
+and stops none of the others; what somebody else has locked comes last.
 """
 
+import json
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import InterfaceError, OperationalError, connection, transaction
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef
 
 from access import audit
 from access.actors import Actor, ActorKind
@@ -28,11 +29,10 @@ from access.sentences import in_each_language
 from access.sentences import said as _
 from scheduling.clock import database_now
 from scheduling.errors import InvalidState, NotPermitted, SchedulingError
-from scheduling.kinds import BulkState, BulkStatus, BulkVerb, ScheduleStatus
-from scheduling.models import BulkAction, BulkTarget, Job, Schedule, Task
-from scheduling.services import importing, manual
-from scheduling.services.definitions import disable_schedule, enable_schedule, update_job
-from scheduling.states import TASK_RETRYABLE, TASK_TERMINAL
+from scheduling.kinds import BulkState, BulkStatus, BulkVerb
+from scheduling.models import BulkAction, BulkTarget
+from scheduling.services import many
+from scheduling.services.deeds import DEEDS
 
 logger = logging.getLogger(__name__)
 
@@ -40,86 +40,21 @@ MAX_TARGETS: Final = 50_000
 # After so long a call leaves the rest to the next one.
 BUDGET_SECS: Final = 0.4
 FORGOTTEN_PER_CALL: Final = 20
+# For what somebody else has locked one waits so long: the duties of a scheduler wait meanwhile.
+_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = 100"
 
 _INSERT_TARGETS: Final = """
 INSERT INTO scheduling_bulktarget (action_id, target_id, state, problem)
 SELECT %(action_id)s, t.id, 'waiting', '' FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY AS t(id, position)
 ORDER BY t.position
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Deed:
-    """What a verb does to one target, what it takes to be offered, and to which objects it can be done.
-
-    `do` returns what is noted of the target.
-    """
-
-    permission: str
-    do: Callable[[BulkTarget, datetime, Actor, Permits], dict[str, Any] | None]
-    applies_to: Q
-
-
-def _deed(permission: str, do: Callable[[int, datetime, Actor, Permit], object], applies_to: Q) -> Deed:
-    """Return the deed that is done to an object, by its id."""
-
-    def do_to_object(target: BulkTarget, now: datetime, by: Actor, permits: Permits) -> None:
-        do(target.target_id, now, by, permits(permission))
-
-    return Deed(permission, do_to_object, applies_to)
-
-
-def _run_job(job_id: int, now: datetime, by: Actor, permit: Permit) -> None:
-    job = Job.objects.present().get(pk=job_id)
-    permit(job.namespace)
-    manual.trigger_job(job=job, now=now, by=by)
-
-
-def _cancel_task(task_id: int, now: datetime, by: Actor, permit: Permit) -> None:
-    permit(Task.objects.values_list("namespace", flat=True).get(pk=task_id))
-    manual.cancel(task_id=task_id, now=now, by=by)
-
-
-def _retry_task(task_id: int, now: datetime, by: Actor, permit: Permit) -> None:
-    permit(Task.objects.values_list("namespace", flat=True).get(pk=task_id))
-    manual.retry(task_id=task_id, now=now, by=by)
-
-
-def _switch_job(*, enabled: bool) -> Callable[[int, datetime, Actor, Permit], object]:
-    return lambda job_id, now, by, permit: update_job(
-        job_id=job_id, now=now, by=by, permit=permit, enabled=enabled
-    )
-
-
-DEEDS: Final[dict[BulkVerb, Deed]] = {
-    BulkVerb.RUN_JOBS: _deed("scheduling.add_task", _run_job, Q(enabled=True)),
-    BulkVerb.ENABLE_JOBS: _deed("scheduling.switch_job", _switch_job(enabled=True), Q(enabled=False)),
-    BulkVerb.DISABLE_JOBS: _deed("scheduling.switch_job", _switch_job(enabled=False), Q(enabled=True)),
-    BulkVerb.ENABLE_SCHEDULES: _deed(
-        "scheduling.switch_schedule",
-        lambda pk, now, by, permit: enable_schedule(schedule_id=pk, now=now, by=by, permit=permit),
-        ~Q(status=ScheduleStatus.ENABLED),
-    ),
-    BulkVerb.DISABLE_SCHEDULES: _deed(
-        "scheduling.switch_schedule",
-        lambda pk, now, by, permit: disable_schedule(schedule_id=pk, now=now, by=by, permit=permit),
-        ~Q(status=ScheduleStatus.DISABLED),
-    ),
-    BulkVerb.CANCEL_TASKS: _deed(
-        "scheduling.change_task",
-        _cancel_task,
-        ~Q(status__in=TASK_TERMINAL) & Q(cancel_requested_at__isnull=True),
-    ),
-    BulkVerb.RETRY_TASKS: _deed("scheduling.change_task", _retry_task, Q(status__in=TASK_RETRYABLE)),
-    BulkVerb.CHECK_DEFINITIONS: Deed("scheduling.add_job", importing.check_entry, Q()),
-    BulkVerb.IMPORT_DEFINITIONS: Deed("scheduling.add_job", importing.import_entry, Q()),
-}
-MODELS: Final[dict[str, type[Job | Schedule | Task]]] = {"job": Job, "schedule": Schedule, "task": Task}
-
-
-def model_of(verb: str) -> type[Job | Schedule | Task] | None:
-    """Return what the verb is done to, None for the entries of a file."""
-    return MODELS.get(verb.partition(".")[0])
+_NOTE: Final = """
+UPDATE scheduling_bulktarget t
+SET state = noted.state, problem = noted.problem, problem_in = noted.problem_in::jsonb
+FROM unnest(%(ids)s::bigint[], %(states)s::text[], %(problems)s::text[], %(problems_in)s::text[])
+     AS noted(id, state, problem, problem_in)
+WHERE t.id = noted.id
+"""
 
 
 def begin(*, verb: BulkVerb, target_ids: Collection[int], user: User, by: Actor) -> BulkAction:
@@ -168,8 +103,8 @@ def _go_on(action: BulkAction, *, for_secs: float) -> bool:
     try:
         return work(action, for_secs=for_secs)
     except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", None) is None:
-            raise  # the database is away
+        if _is_lost(error):
+            raise
         logger.warning("bulk action %s goes on later: %s", action.pk, error)
         return True
 
@@ -183,10 +118,20 @@ def work(action: BulkAction, *, for_secs: float) -> bool:
     who, authority = action.user, None if action.user is None else authority_of(action.user)
     by = Actor(kind=ActorKind.USER, name=who.get_username() if who else "", address=action.address)
     permits = partial(_permit, authority)
-    while _do_next(action, by=by, permits=permits):
+    one_by_one = partial(_one_by_one, action, give_up_at=give_up_at, by=by, permits=permits)
+    last = 0
+    while batch := _do_batch(action, after=last, by=by, permits=permits):
+        # Of those that cannot be done together, one may be the reason.
+        if not batch.is_done and not one_by_one(after=last, upto=batch.last).is_over:
+            return False
+        last = batch.last
         if time.monotonic() > give_up_at:
             return False
-    return _end(action)
+    # What is left was locked, or has to be done by itself.
+    rest = one_by_one(after=0, upto=None)
+    if rest.stuck is not None:
+        raise rest.stuck
+    return rest.is_over and _end(action)
 
 
 def count_targets(action_ids: Iterable[int]) -> dict[int, dict[str, int]]:
@@ -206,22 +151,114 @@ def _permit(authority: Authority | None, permission: str) -> Permit:
     return ask
 
 
-def _do_next(action: BulkAction, *, by: Actor, permits: Permits) -> bool:
-    """Do the next target that nobody else is at; return False where there is none, or the action ended."""
+class _Batch(NamedTuple):
+    """The last of some targets, and whether they could be done together."""
+
+    last: int
+    is_done: bool
+
+
+class _Step(NamedTuple):
+    """The target that was looked at last, and what kept it from being done where somebody has it locked."""
+
+    last: int
+    stuck: OperationalError | None = None
+
+
+class _Steps(NamedTuple):
+    """Whether all that was to be looked at was, and what kept the last one that somebody has locked."""
+
+    is_over: bool
+    stuck: OperationalError | None
+
+
+def _take(action: BulkAction, *, after: int, number: int, upto: int | None = None) -> list[BulkTarget]:
+    """Return the next targets that nobody else is at, locked; none where the action ended."""
+    waiting = action.targets.filter(state=BulkState.WAITING, action__status=BulkStatus.RUNNING, pk__gt=after)
+    if upto is not None:
+        waiting = waiting.filter(pk__lte=upto)
+    return list(waiting.select_for_update(skip_locked=True, of=("self",)).order_by("pk")[:number])
+
+
+def _do_batch(action: BulkAction, *, after: int, by: Actor, permits: Permits) -> _Batch | None:
+    """Do the next targets together; return None where there is none, or the verb is done one by one.
+
+    Those that somebody else has locked stay as they are; so do all, where they cannot be done together.
+    """
+    deed = DEEDS[BulkVerb(action.verb)]
+    if deed.do_many is None:
+        return None
     with transaction.atomic(), connection.cursor() as cursor:
-        # The duties of a scheduler wait meanwhile.
-        cursor.execute("SET LOCAL lock_timeout = 500")
-        waiting = action.targets.filter(state=BulkState.WAITING, action__status=BulkStatus.RUNNING)
-        target = waiting.select_for_update(skip_locked=True, of=("self",)).order_by("pk").first()
-        if target is None:
-            return False
-        refused = _do(action, target, by=by, permits=permits)
-        if refused:
-            target.problem_in = in_each_language(refused)
-            target.problem = target.problem_in["en"]
-        target.state = BulkState.REFUSED if refused else BulkState.DONE
-        target.save(update_fields=["state", "problem", "problem_in", "outcome"])
-    return True
+        cursor.execute(_LOCK_TIMEOUT)
+        targets = _take(action, after=after, number=deed.at_once)
+        if not targets:
+            return None
+        last, is_done = int(targets[-1].pk), False
+        ids, permit = [target.target_id for target in targets], permits(deed.permission)
+        try:
+            with transaction.atomic():
+                done = deed.do_many(ids, now=database_now(), by=by, permit=permit)
+        except OperationalError as error:
+            if _is_lost(error):
+                raise
+        except Exception:
+            logger.exception("%s of many failed; they are done one by one", action.verb)
+        else:
+            _note(cursor, targets, done)
+            is_done = True
+    return _Batch(last, is_done)
+
+
+def _note(cursor: Any, targets: Sequence[BulkTarget], done: many.Done) -> None:
+    noted = [target for target in targets if target.target_id not in done.left]
+    refused = {target.pk: done.problems.get(target.target_id) for target in noted}
+    told = [in_each_language(sentence) if sentence else {} for sentence in refused.values()]
+    values = {
+        "ids": [*refused],
+        "states": [BulkState.REFUSED if problem else BulkState.DONE for problem in told],
+        "problems": [problem.get("en", "") for problem in told],
+        "problems_in": [json.dumps(problem) for problem in told],
+    }
+    cursor.execute(_NOTE, values)
+
+
+def _one_by_one(
+    action: BulkAction, *, after: int, upto: int | None, give_up_at: float, by: Actor, permits: Permits
+) -> _Steps:
+    """Do what is left of the targets in (after, upto], each by itself; what is locked stays as it is."""
+    stuck = None
+    while step := _do_next(action, after=after, upto=upto, by=by, permits=permits):
+        after, stuck = step.last, step.stuck or stuck
+        if time.monotonic() > give_up_at:
+            return _Steps(False, None)
+    return _Steps(True, stuck)
+
+
+def _do_next(
+    action: BulkAction, *, after: int, upto: int | None, by: Actor, permits: Permits
+) -> _Step | None:
+    """Do the next target that nobody else is at; return None where there is none, or the action ended."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_LOCK_TIMEOUT)
+        for target in _take(action, after=after, upto=upto, number=1):
+            try:
+                refused = _do(action, target, by=by, permits=permits)
+            except OperationalError as error:
+                if _is_lost(error):
+                    raise
+                return _Step(target.pk, error)
+            if refused:
+                target.problem_in = in_each_language(refused)
+                target.problem = target.problem_in["en"]
+            target.state = BulkState.REFUSED if refused else BulkState.DONE
+            target.save(update_fields=["state", "problem", "problem_in", "outcome"])
+            return _Step(target.pk)
+    return None
+
+
+def _is_lost(error: OperationalError) -> bool:
+    """Whether the database is away, and not only something in it that one would have to wait for."""
+    return getattr(error.__cause__, "sqlstate", None) is None
 
 
 def _do(action: BulkAction, target: BulkTarget, *, by: Actor, permits: Permits) -> str:
@@ -233,7 +270,7 @@ def _do(action: BulkAction, target: BulkTarget, *, by: Actor, permits: Permits) 
     except SchedulingError as error:
         return cast("str", error.args[0])
     except ObjectDoesNotExist:
-        return _("It is not there any more.")
+        return many.GONE
     except (OperationalError, InterfaceError):
         raise
     except Exception:

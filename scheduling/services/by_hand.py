@@ -6,6 +6,7 @@ lease: it lasts as long as the command may take, so that one that is forgotten b
 
 import random
 import uuid
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -88,7 +89,7 @@ def start_attempt(
         if instance.by_hand:
             until = now + timedelta(seconds=_lease_secs(instance.task))
             TaskInstance.objects.filter(pk=instance_id).update(lease_expires_at=until)
-        _report(instance_id, InstanceStatus.RUNNING, now=now)
+        _report([instance_id], InstanceStatus.RUNNING, now=now)
         return _changed(instance, "task_instance.start", by=by)
 
 
@@ -117,7 +118,7 @@ def complete_attempt(
         if output:
             append_output(instance=instance, data=output.encode(), at=now)
         _report(
-            instance_id,
+            [instance_id],
             InstanceStatus.FAILED if exit_code else InstanceStatus.COMPLETED,
             now=now,
             exit_code=exit_code,
@@ -160,17 +161,18 @@ def cancel_attempt(*, instance_id: uuid.UUID, now: datetime, by: Actor = SYSTEM)
             )
         reason = f"cancelled by {by.name}" if by.name else "cancelled"
         lifecycle.cancel_task(task_id=instance.task_id, now=now, reason=reason)
-        end_cancelled_by_hand(task_id=instance.task_id, now=now)
+        end_cancelled_by_hand(task_ids=[instance.task_id], now=now)
         return _changed(instance, "task_instance.cancel", by=by)
 
 
-def end_cancelled_by_hand(*, task_id: int, now: datetime) -> None:
-    """End the task's attempt at once where no agent's socket could be asked to."""
+def end_cancelled_by_hand(*, task_ids: Collection[int], now: datetime) -> None:
+    """End the tasks' attempts at once where no agent's socket could be asked to."""
     by_hand = TaskInstance.objects.live().filter(
-        task_id=task_id, by_hand=True, cancel_requested_at__isnull=False
+        task_id__in=task_ids, by_hand=True, cancel_requested_at__isnull=False
     )
-    for instance_id in by_hand.values_list("pk", flat=True):
-        _report(instance_id, InstanceStatus.CANCELLED, now=now)
+    ids = list(by_hand.values_list("pk", flat=True))
+    if ids:
+        _report(ids, InstanceStatus.CANCELLED, now=now)
 
 
 def delete_attempt(*, instance_id: uuid.UUID, by: Actor = SYSTEM) -> None:
@@ -231,14 +233,16 @@ def _changed(instance: TaskInstance, action: str, *, by: Actor) -> TaskInstance:
     return changed
 
 
-def _report(instance_id: uuid.UUID, status: InstanceStatus, *, now: datetime, **facts: Any) -> None:
-    """Apply one fact as if the agent had reported it next."""
+def _report(
+    instance_ids: Sequence[uuid.UUID], status: InstanceStatus, *, now: datetime, **facts: Any
+) -> None:
+    """Apply one fact to each as if its agent had reported it next."""
 
     def next_fact(attempt: Attempt) -> Change | None:
         fact = ReportedFact(seq=attempt.last_seq + 1, status=status, at=now, **facts)
         return decide(attempt, [fact], now=now, random=random.random)
 
-    lifecycle.transition_attempts([instance_id], now=now, decision=next_fact)
+    lifecycle.transition_attempts(instance_ids, now=now, decision=next_fact)
 
 
 def _locked(instance_id: uuid.UUID) -> TaskInstance:

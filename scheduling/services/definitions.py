@@ -17,13 +17,13 @@ from access.roles import EVERYWHERE
 from access.sentences import said as _
 from scheduling import hints
 from scheduling.environment import environment_problem
-from scheduling.errors import AlreadyExists, InvalidField, InvalidState
+from scheduling.errors import AlreadyExists, InvalidField
 from scheduling.kinds import BackfillStatus, ScheduleKind, ScheduleStatus
 from scheduling.models import Backfill, Job, RetentionRule, Route, Schedule
 from scheduling.parameters_schema import defaults_of, schema_problem
 from scheduling.recurrence import RecurrenceError, validate
 from scheduling.services import lifecycle
-from scheduling.services.next_runs import recurrence_of, set_next_run
+from scheduling.services.next_runs import nothing_left, recurrence_of, set_next_run
 from scheduling.services.parameters import check_parameters_of, refuse_misfit_schedules
 from scheduling.services.withdrawing import withdraw_planned
 from scheduling.task_config import TaskConfig, TaskConfigError, clean_task_config, load_task_config
@@ -91,7 +91,7 @@ def update_job(
         if before["namespace"] != job.namespace:
             RetentionRule.objects.filter(job=job).update(namespace=job.namespace)
         if before["enabled"] and not job.enabled:
-            lifecycle.skip_disabled_tasks(job_id=job.pk, now=now)
+            lifecycle.skip_disabled_tasks(job_ids=[job.pk], now=now)
         after = audit.snapshot(job, JOB_FIELDS)
         # Of a job that moves, both namespaces are told.
         for namespace in {before["namespace"], job.namespace}:
@@ -114,7 +114,7 @@ def archive_job(*, job_id: int, now: datetime, by: Actor = SYSTEM, permit: Permi
             archived_at=now, status=ScheduleStatus.DISABLED, next_run_at=None, updated_at=now
         )
         _cancel_backfills(Backfill.objects.filter(schedule__job=job), now=now)
-        lifecycle.skip_disabled_tasks(job_id=job.pk, now=now, include_manual=True)
+        lifecycle.skip_disabled_tasks(job_ids=[job.pk], now=now, include_manual=True)
         before = audit.snapshot(job, JOB_FIELDS)
         audit.record(by=by, action="job.delete", subject=job, namespace=job.namespace, before=before)
 
@@ -160,11 +160,7 @@ def enable_schedule(
             schedule_id=schedule_id, now=now, by=by, permit=permit, status=ScheduleStatus.ENABLED
         )
         if schedule.status == ScheduleStatus.EXPIRED:
-            raise InvalidState(
-                action=_("enable this schedule, which has no instant left"),
-                current=schedule.status,
-                allowed=(ScheduleStatus.ENABLED, ScheduleStatus.DISABLED),
-            )
+            raise nothing_left(schedule)
         return schedule
 
 

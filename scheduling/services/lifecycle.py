@@ -8,7 +8,7 @@ newer won.
 import random
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -239,66 +239,76 @@ def transition_attempts(
 
 
 def cancel_task(*, task_id: int, now: datetime, reason: str) -> Task:
-    """Cancel a task and return it as it stands.
-
-    One that waits is cancelled at once; of one that an agent has, the attempt is asked to stop, and task
-    and attempt are cancelled when the agent says that it did. Asking again changes nothing. Raises
-    Task.DoesNotExist; a terminal task is returned unchanged.
-    """
+    """Cancel a task as `cancel_tasks` does, and return it as it stands. Raises Task.DoesNotExist."""
     with transaction.atomic():
-        task: Task = Task.objects.select_for_update().get(pk=task_id)
-        if task.status in TASK_CLAIMABLE:
-            Task.objects.filter(pk=task_id).update(
-                status=TaskStatus.CANCELLED,
-                reason=reason,
-                cancel_requested_at=now,
-                completed_at=now,
-                updated_at=now,
-                lock_version=F("lock_version") + 1,
-            )
-        elif task.status in TASK_ON_AGENT and task.cancel_requested_at is None:
-            Task.objects.filter(pk=task_id).update(cancel_requested_at=now, reason=reason, updated_at=now)
-            TaskInstance.objects.live().filter(task_id=task_id).update(
-                cancel_requested_at=now, updated_at=now
-            )
-            for agent_id in (
-                TaskInstance.objects.live()
-                .filter(task_id=task_id, agent__isnull=False)
-                .values_list("agent_id", flat=True)
-            ):
-                hints.cancel_requested(agent_id)
+        Task.objects.select_for_update().get(pk=task_id)
+        cancel_tasks([task_id], now=now, reason=reason)
         return Task.objects.get(pk=task_id)
+
+
+def cancel_tasks(task_ids: Collection[int], *, now: datetime, reason: str) -> None:
+    """Cancel tasks, whose locks the caller holds.
+
+    Those that wait are cancelled at once; of those that an agent has, the attempt is asked to stop, and task
+    and attempt are cancelled when the agent says that it did. Asking again changes nothing, nor does asking
+    for one that ended.
+    """
+    tasks = Task.objects.filter(pk__in=task_ids)
+    on_agent = tasks.filter(status__in=TASK_ON_AGENT, cancel_requested_at__isnull=True)
+    asked = list(on_agent.values_list("pk", flat=True))
+    tasks.filter(status__in=TASK_CLAIMABLE).update(
+        status=TaskStatus.CANCELLED,
+        reason=reason,
+        cancel_requested_at=now,
+        completed_at=now,
+        updated_at=now,
+        lock_version=F("lock_version") + 1,
+    )
+    if not asked:
+        return
+    Task.objects.filter(pk__in=asked).update(cancel_requested_at=now, reason=reason, updated_at=now)
+    live = TaskInstance.objects.live().filter(task_id__in=asked)
+    live.update(cancel_requested_at=now, updated_at=now)
+    for agent_id in set(live.filter(agent__isnull=False).values_list("agent_id", flat=True)):
+        hints.cancel_requested(agent_id)
 
 
 def retry_task(*, task_id: int, now: datetime, by: str) -> bool:
     """Start a failed or cancelled task anew, at once; return False where its state forbids it."""
     with transaction.atomic():
-        updated = (
-            Task.objects.filter(pk=task_id, status__in=(TaskStatus.FAILED, TaskStatus.CANCELLED))
-            .exclude(instances__status__in=INSTANCE_LIVE)
-            .update(
-                status=TaskStatus.PENDING,
-                reason=f"retried by {by}" if by else "retried",
-                due_at=now,
-                completed_at=None,
-                cancel_requested_at=None,
-                retry_count=0,
-                manual_retries=F("manual_retries") + 1,
-                lock_version=F("lock_version") + 1,
-                updated_at=now,
-            )
-        )
-        if updated:
-            hints.tasks_became_claimable()
-    return bool(updated)
+        return bool(retry_tasks([task_id], now=now, by=by))
 
 
-def skip_disabled_tasks(*, job_id: int, now: datetime, include_manual: bool = False) -> int:
-    """Cancel the tasks of a disabled job that no agent has; return how many.
+def retry_tasks(task_ids: Collection[int], *, now: datetime, by: str) -> set[int]:
+    """Start those of the tasks anew that failed or were cancelled, at once, and return which these are.
+
+    In the caller's transaction; locks them.
+    """
+    over = Task.objects.filter(pk__in=task_ids, status__in=(TaskStatus.FAILED, TaskStatus.CANCELLED))
+    still = over.exclude(instances__status__in=INSTANCE_LIVE)
+    ids = set(still.order_by("pk").select_for_update(of=("self",)).values_list("pk", flat=True))
+    Task.objects.filter(pk__in=ids).update(
+        status=TaskStatus.PENDING,
+        reason=f"retried by {by}" if by else "retried",
+        due_at=now,
+        completed_at=None,
+        cancel_requested_at=None,
+        retry_count=0,
+        manual_retries=F("manual_retries") + 1,
+        lock_version=F("lock_version") + 1,
+        updated_at=now,
+    )
+    if ids:
+        hints.tasks_became_claimable()
+    return ids
+
+
+def skip_disabled_tasks(*, job_ids: Collection[int], now: datetime, include_manual: bool = False) -> int:
+    """Cancel the tasks of disabled jobs that no agent has; return how many.
 
     Tasks that a person triggered are left alone unless `include_manual`.
     """
-    waiting = Task.objects.filter(job_id=job_id, status__in=TASK_CLAIMABLE)
+    waiting = Task.objects.filter(job_id__in=job_ids, status__in=TASK_CLAIMABLE)
     if not include_manual:
         waiting = waiting.filter(schedule__isnull=False)
     return waiting.update(

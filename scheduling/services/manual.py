@@ -126,17 +126,22 @@ def delete_task(*, task_id: int, by: Actor = SYSTEM) -> None:
 
 def cancel(*, task_id: int, now: datetime, by: Actor = SYSTEM) -> Task:
     """Cancel a task and return it; raise InvalidState where it ended already, Task.DoesNotExist."""
-    reason = f"cancelled by {by.name}" if by.name else "cancelled"
+    reason = reason_of_cancel(by)
     with transaction.atomic():
         task = Task.objects.select_for_update().get(pk=task_id)
         if task.status in TASK_TERMINAL:
             raise InvalidState(action=_("cancel this task"), current=task.status, allowed=CANCELLABLE)
         lifecycle.cancel_task(task_id=task_id, now=now, reason=reason)
-        by_hand.end_cancelled_by_hand(task_id=task_id, now=now)
+        by_hand.end_cancelled_by_hand(task_ids=[task_id], now=now)
         cancelled = Task.objects.get(pk=task_id)
         before, after = {"status": task.status}, {"status": cancelled.status, "reason": reason}
         _record(cancelled, "task.cancel", by=by, before=before, after=after)
         return cancelled
+
+
+def reason_of_cancel(by: Actor) -> str:
+    """Return what a task says that somebody cancelled."""
+    return f"cancelled by {by.name}" if by.name else "cancelled"
 
 
 def retry(*, task_id: int, now: datetime, by: Actor = SYSTEM) -> Task:

@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Final
 
+from access.sentences import said as _
+from scheduling.errors import InvalidState
 from scheduling.kinds import ScheduleKind, ScheduleStatus
 from scheduling.models import Schedule
 from scheduling.recurrence import Recurrence, next_after
@@ -44,3 +46,12 @@ def set_next_run(schedule: Schedule, *, now: datetime) -> None:
         schedule.next_run_at = next_after(recurrence_of(schedule), now)
     has_next = schedule.next_run_at is not None
     schedule.status = ScheduleStatus.ENABLED if has_next else ScheduleStatus.EXPIRED
+
+
+def nothing_left(schedule: Schedule) -> InvalidState:
+    """Return why a schedule cannot be enabled that has no instant left."""
+    return InvalidState(
+        action=_("enable this schedule, which has no instant left"),
+        current=schedule.status,
+        allowed=(ScheduleStatus.ENABLED, ScheduleStatus.DISABLED),
+    )

@@ -111,7 +111,7 @@ EVENTS = {
     "cancel": ask_to_cancel,
     "retry": retry_by_hand,
     "disable": lambda case: lifecycle.skip_disabled_tasks(
-        job_id=case.task.job_id, now=NOW, include_manual=True
+        job_ids=[case.task.job_id], now=NOW, include_manual=True
     ),
     "accept with an old token": with_an_old_token(lambda c: lifecycle.accept_attempts([c.key], now=NOW)),
     "decline with an old token": with_an_old_token(decline),
