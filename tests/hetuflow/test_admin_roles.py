@@ -204,9 +204,7 @@ def test_what_to_do_first_is_offered_to_those_who_may():
 # --- authority is read once a request -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "count"), [("job", 12), ("schedule", 10), ("task", 9), ("taskinstance", 10)]
-)
+@pytest.mark.parametrize(("name", "count"), [("job", 11), ("schedule", 10), ("task", 9), ("taskinstance", 9)])
 def test_a_list_takes_three_queries_more_for_the_roles_however_long_it_is(
     name, count, django_assert_num_queries
 ):
