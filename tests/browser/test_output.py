@@ -167,6 +167,7 @@ def test_text_is_found_in_all_of_it_and_a_line_has_an_address(visitor, long):
     expect(target).to_contain_text("line 012301 of many")
     page.keyboard.press("N")
     expect(target).to_contain_text("line 012300 of many")
+    expect(target.get_by_role("link")).to_have_attribute("title", re.compile(r" UTC · stdout \d+$"))
     target.get_by_role("link").click()
     assert page.url.endswith(f"#stdout-{12300 * 20}")
     page.goto("about:blank")

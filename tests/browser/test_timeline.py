@@ -35,6 +35,7 @@ def test_a_run_is_found_by_keys_and_opened(visitor, ended_task):
     expect(said).to_contain_text(f"job {ended_task.job.name}")
     page.get_by_text("What is shown, as a table").click()
     expect(page.get_by_role("cell", name=f"#{ended_task.pk}.1")).to_be_visible()
+    expect(page.locator("td[title$=' UTC']").first).to_be_visible()
     root.look()
     canvas.focus()
     page.keyboard.press("ArrowDown")

@@ -34,7 +34,8 @@ export class RowElements {
     const link = element("a", "hf-row-at", this.clock.format(row.at));
     link.href = `#${row.key}`;
     link.tabIndex = -1;
-    link.title = `${this.day.format(row.at)} ${link.textContent} · ${row.stream} ${row.offset}`;
+    const utc = new Date(row.at).toISOString().replace("T", " ").replace("Z", " UTC");
+    link.title = `${this.day.format(row.at)} ${link.textContent}, ${utc} · ${row.stream} ${row.offset}`;
     return link;
   }
 

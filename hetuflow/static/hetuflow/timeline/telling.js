@@ -1,7 +1,7 @@
 // A bar, or a number of runs, in words: for the card beside the pointer, for the table, and for those who listen.
 
 import { barsBetween } from "./layout.js";
-import { duration } from "./time.js";
+import { duration, utc } from "./time.js";
 
 const TABLE_ROWS = 200;
 
@@ -41,19 +41,26 @@ export class Teller {
     return [bar.other || "", bar.kind === "attempt" ? row.label : ""];
   }
 
-  // Returns [what, value] of all that is told of a bar.
+  // Returns [what, value] of all that is told of a bar, and of an instant also when that is.
   facts(bar, row, now) {
     const { words, clock } = this;
     const [job, agent] = this.names(bar, row);
     const facts = [[words.job, job]];
     if (bar.kind !== "attempt") {
-      facts.push([bar.kind === "task" ? words.waiting_since : words.planned, clock.full(bar.begin)]);
+      facts.push([bar.kind === "task" ? words.waiting_since : words.planned, clock.full(bar.begin), bar.begin]);
       return facts.filter(([, value]) => value);
     }
     const end = bar.live ? now : bar.end;
-    facts.push([words.agent, agent], [words.started, clock.full(bar.begin)]);
+    facts.push([words.agent, agent], [words.started, clock.full(bar.begin), bar.begin]);
     facts.push([bar.live ? words.runs : words.ran, duration(end - bar.begin)]);
     return facts.filter(([, value]) => value);
+  }
+
+  // An element that says UTC when it is pointed at.
+  instant(name, text, at) {
+    const made = element(name, text);
+    made.title = utc(at);
+    return made;
   }
 
   sentence(bar, row, now) {
@@ -67,8 +74,8 @@ export class Teller {
     link.href = this.address(bar);
     card.append(link, element("span", this.state(bar), `hf-gantt-state hf-gantt-${bar.status || "coming"}`));
     const list = document.createElement("dl");
-    for (const [what, value] of this.facts(bar, row, now)) {
-      list.append(element("dt", what), element("dd", value));
+    for (const [what, value, at] of this.facts(bar, row, now)) {
+      list.append(element("dt", what), at ? this.instant("dd", value, at) : element("dd", value));
     }
     card.append(list);
     return card;
@@ -114,8 +121,9 @@ export class Teller {
     const cell = document.createElement("td");
     cell.append(link);
     const length = bar.kind === "attempt" ? duration((bar.live ? now : bar.end) - bar.begin) : "";
-    const texts = [...this.names(bar, row), this.state(bar), this.clock.full(bar.begin), length];
+    const texts = [...this.names(bar, row), this.state(bar)];
     line.append(cell, ...texts.map((text) => element("td", text)));
+    line.append(this.instant("td", this.clock.full(bar.begin), bar.begin), element("td", length));
     return line;
   }
 

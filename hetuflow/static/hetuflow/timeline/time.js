@@ -96,6 +96,9 @@ export class Clock {
   }
 }
 
+// An instant as all clocks of the world agree on it.
+export const utc = (ms) => new Date(ms).toISOString().replace("T", " ").replace("Z", " UTC");
+
 // A length of time, precise where it is short, as the pages write it.
 export const duration = (ms) => {
   const secs = Math.max(ms, 0) / 1000;
