@@ -84,6 +84,7 @@ class BulkVerb(models.TextChoices):
     DISABLE_SCHEDULES = "schedule.disable", _("disable schedules")
     CANCEL_TASKS = "task.cancel", _("cancel tasks")
     RETRY_TASKS = "task.retry", _("retry tasks")
+    ACKNOWLEDGE_ALERTS = "alert.acknowledge", _("acknowledge alerts")
     CHECK_DEFINITIONS = "definition.check", _("check an import")
     IMPORT_DEFINITIONS = "definition.import", _("import definitions")
 

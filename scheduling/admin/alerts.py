@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any, Final
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
@@ -17,6 +17,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
 
 from access.callers import actor_of
 from scheduling.admin import words
+from scheduling.admin.bulk import BulkActions
 from scheduling.admin.filters import NamespaceFilter
 from scheduling.admin.pages import Button, ReadOnlyAdmin
 from scheduling.admin.permissions import is_seen, may, seen_by
@@ -24,7 +25,7 @@ from scheduling.admin.reasons import reason_words
 from scheduling.admin.searching import jobs_asked, jobs_named, read_search, some_ids
 from scheduling.admin.tasks import job_link
 from scheduling.clock import database_now
-from scheduling.kinds import AlertKind
+from scheduling.kinds import AlertKind, BulkVerb
 from scheduling.models import Alert, Job, Schedule
 from scheduling.services.alerts import acknowledge
 
@@ -59,7 +60,7 @@ def _acknowledge(alert_admin: Any, request: HttpRequest, alert: Alert) -> str:
 
 
 @admin.register(Alert)
-class AlertAdmin(ReadOnlyAdmin):
+class AlertAdmin(BulkActions, ReadOnlyAdmin):
     namespace_path = "namespace"
     page_template = "admin/scheduling/alert/page.html"
     list_display = ("what", "of_job", "of_schedule", "when", "state")
@@ -69,7 +70,7 @@ class AlertAdmin(ReadOnlyAdmin):
     search_help_text = gettext_lazy("Job, tag:nightly, zone=eu or label:zone")
     ordering = ("-pk",)
     sortable_by = ("when",)
-    actions = ("acknowledge_selected",)
+    bulk_verbs = (BulkVerb.ACKNOWLEDGE_ALERTS,)
     buttons = (
         Button(
             name="acknowledge",
@@ -99,19 +100,6 @@ class AlertAdmin(ReadOnlyAdmin):
         if asked.words:
             queryset = queryset.filter(job_id__in=some_ids(request, jobs_named(asked.words)))
         return queryset, False
-
-    def has_acknowledge_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return may(request, "scheduling.change_alert", obj)
-
-    @admin.action(description=gettext_lazy("Acknowledge"), permissions=["acknowledge"])
-    def acknowledge_selected(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
-        """Acknowledge the selected alerts that the user may."""
-        alerts = self.permitted(request, queryset, self.has_acknowledge_permission)
-        for alert in alerts:
-            acknowledge(alert_id=alert.pk, now=database_now(), by=actor_of(request))
-        if alerts:
-            text = ngettext("%(n)d alert is acknowledged.", "%(n)d alerts are acknowledged.", len(alerts))
-            self.message_user(request, text % {"n": len(alerts)}, messages.SUCCESS)
 
     @admin.display(description=gettext_lazy("alert"))
     def what(self, alert: Alert) -> SafeString:

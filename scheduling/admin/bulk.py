@@ -98,6 +98,13 @@ WORDINGS: Final[dict[BulkVerb, Wording]] = {
         button=gettext_lazy("Retry tasks"),
         icon="replay",
     ),
+    BulkVerb.ACKNOWLEDGE_ALERTS: Wording(
+        offer=gettext_lazy("Acknowledge …"),
+        question=ngettext_lazy("Acknowledge %(n)s alert?", "Acknowledge %(n)s alerts?", "count"),
+        consequence=gettext_lazy("They are no longer open; that you have seen them is noted of each."),
+        button=gettext_lazy("Acknowledge"),
+        icon="done_all",
+    ),
 }
 
 

@@ -11,8 +11,8 @@ from django.db.models import Q
 from access.actors import Actor
 from access.permits import Permit, Permits
 from scheduling.kinds import BulkVerb, ScheduleStatus
-from scheduling.models import BulkTarget, Job, Schedule, Task
-from scheduling.services import importing, manual, many
+from scheduling.models import Alert, BulkTarget, Job, Schedule, Task
+from scheduling.services import alerts, importing, manual, many
 from scheduling.services.definitions import disable_schedule, enable_schedule, update_job
 from scheduling.states import TASK_RETRYABLE, TASK_TERMINAL
 
@@ -68,6 +68,11 @@ def _retry_task(task_id: int, now: datetime, by: Actor, permit: Permit) -> None:
     manual.retry(task_id=task_id, now=now, by=by)
 
 
+def _acknowledge_alert(alert_id: int, now: datetime, by: Actor, permit: Permit) -> None:
+    permit(Alert.objects.values_list("namespace", flat=True).get(pk=alert_id))
+    alerts.acknowledge(alert_id=alert_id, now=now, by=by)
+
+
 def _switch_job(*, enabled: bool) -> Callable[[int, datetime, Actor, Permit], object]:
     return lambda job_id, now, by, permit: update_job(
         job_id=job_id, now=now, by=by, permit=permit, enabled=enabled
@@ -113,12 +118,23 @@ DEEDS: Final[dict[BulkVerb, Deed]] = {
     BulkVerb.RETRY_TASKS: _deed(
         "scheduling.change_task", _retry_task, Q(status__in=TASK_RETRYABLE), many.retry_tasks
     ),
+    BulkVerb.ACKNOWLEDGE_ALERTS: _deed(
+        "scheduling.change_alert",
+        _acknowledge_alert,
+        Q(acknowledged_at__isnull=True),
+        many.acknowledge_alerts,
+    ),
     BulkVerb.CHECK_DEFINITIONS: Deed("scheduling.add_job", importing.check_entry, Q()),
     BulkVerb.IMPORT_DEFINITIONS: Deed("scheduling.add_job", importing.import_entry, Q()),
 }
-MODELS: Final[dict[str, type[Job | Schedule | Task]]] = {"job": Job, "schedule": Schedule, "task": Task}
+MODELS: Final[dict[str, type[Alert | Job | Schedule | Task]]] = {
+    "alert": Alert,
+    "job": Job,
+    "schedule": Schedule,
+    "task": Task,
+}
 
 
-def model_of(verb: str) -> type[Job | Schedule | Task] | None:
+def model_of(verb: str) -> type[Alert | Job | Schedule | Task] | None:
     """Return what the verb is done to, None for the entries of a file."""
     return MODELS.get(verb.partition(".")[0])

@@ -1,4 +1,4 @@
-"""Do to many objects what `manual` and `definitions` do to one, by the same rules, a few statements for all.
+"""Do to many objects what other services do to one, by the same rules, a few statements for all.
 
 Nothing waits for what somebody else has locked, but for the waiting tasks of jobs that are disabled: what is
 locked is left, and named, for whoever asks to do it by itself. All are in the caller's transaction or one of
@@ -21,7 +21,7 @@ from access.sentences import said as _
 from scheduling import hints
 from scheduling.errors import InvalidField, InvalidState, JobArchived, NotPermitted, SchedulingError
 from scheduling.kinds import ScheduleKind, ScheduleStatus
-from scheduling.models import Job, Schedule, Task, TaskInstance
+from scheduling.models import Alert, Job, Schedule, Task, TaskInstance
 from scheduling.services import by_hand, lifecycle, manual
 from scheduling.services.definitions import check_schedule, job_problems
 from scheduling.services.next_runs import nothing_left, set_next_run
@@ -98,6 +98,24 @@ def retry_tasks(ids: Collection[int], *, now: datetime, by: Actor, permit: Permi
             by=by,
             before=lambda task: {"status": task.status},
             after=lambda _task: {"status": TaskStatus.PENDING},
+        )
+    return done
+
+
+def acknowledge_alerts(ids: Collection[int], *, now: datetime, by: Actor, permit: Permit) -> Done:
+    """Note that somebody has seen alerts, as `alerts.acknowledge` does of one."""
+    done = Done()
+    with transaction.atomic():
+        alerts = _lock(Alert.objects.all(), ids, done)
+        _refuse_unpermitted(alerts, lambda alert: alert.namespace, done, permit=permit)
+        still_open = {pk: alert for pk, alert in alerts.items() if alert.acknowledged_at is None}
+        Alert.objects.filter(pk__in=still_open).update(acknowledged_at=now, acknowledged_by=by.name)
+        _record(
+            "alert.acknowledge",
+            still_open,
+            by=by,
+            before=lambda _alert: {"acknowledged_at": None},
+            after=lambda _alert: {"acknowledged_at": now},
         )
     return done
 

@@ -2,8 +2,11 @@
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
+from access.models import AuditEntry
 from scheduling.models import Alert
+from scheduling.services.alerts import acknowledge
 from tests import factories
 from tests.admin_client import browser_with, client_of
 
@@ -49,15 +52,38 @@ def test_an_alert_is_acknowledged_by_a_button_and_says_by_whom():
     assert alert.acknowledged_by in shown.content.decode()
 
 
-def test_several_are_acknowledged_where_one_may_and_the_others_are_named():
-    ours, theirs = raise_alert(), raise_alert("theirs")
+def choose(browser, *alerts, **more):
+    chosen = {"action": "acknowledge_selected", "_selected_action": [alert.pk for alert in alerts]}
+    return browser.post(LIST, chosen | more, follow=True)
+
+
+def test_several_are_acknowledged_where_one_may_once_that_is_confirmed():
+    ours, ours_too, theirs = raise_alert(), raise_alert(), raise_alert("theirs")
     browser = browser_with(("operator", "ours"), ("viewer", "theirs"))
-    chosen = {"action": "acknowledge_selected", "_selected_action": [ours.pk, theirs.pk]}
-    content = browser.post(LIST, chosen, follow=True).content.decode()
-    assert "1 alert is acknowledged" in content
+    content = choose(browser, ours, ours_too, theirs).content.decode()
+    assert "Acknowledge 2 alerts?" in content
     assert "your role there does not allow it" in content
-    open_ones = Alert.objects.filter(acknowledged_at__isnull=True)
-    assert list(open_ones) == [theirs]
+    assert Alert.objects.filter(acknowledged_at__isnull=True).count() == 3
+    assert "2 are done." in choose(browser, ours, ours_too, theirs, confirmed="yes").content.decode()
+    assert list(Alert.objects.filter(acknowledged_at__isnull=True)) == [theirs]
+    ours.refresh_from_db()
+    assert ours.acknowledged_by
+    written = AuditEntry.objects.filter(action="alert.acknowledge")
+    assert {int(entry.subject_id) for entry in written} == {ours.pk, ours_too.pk}
+    assert all(entry.after["acknowledged_at"] and entry.namespace == "ours" for entry in written)
+
+
+def test_what_is_acknowledged_already_is_not_acknowledged_again():
+    first, second = raise_alert(), raise_alert()
+    acknowledge(alert_id=first.pk, now=timezone.now(), by=factories.ANN)
+    operator = browser_with(("operator", "ours"))
+    found = operator.get(f"{LIST}?state=all").context["cl"].result_list
+    assert len(found) == 2
+    chosen = {"action": "acknowledge_selected", "_selected_action": [first.pk, second.pk]}
+    operator.post(f"{LIST}?state=all", chosen | {"confirmed": "yes"})
+    first.refresh_from_db()
+    assert first.acknowledged_by == factories.ANN.name
+    assert AuditEntry.objects.filter(action="alert.acknowledge").count() == 2
 
 
 def test_a_viewer_sees_and_acknowledges_nothing():
