@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from access import audit
@@ -35,6 +35,17 @@ else:
     from unfold.admin import TabularInline as _TabularInline
 
 _LISTED_MEMBERS = 100
+# Django stores the names of permissions, in English.
+_MAY: Final = {
+    "add": gettext_lazy("may add: %(kind)s"),
+    "change": gettext_lazy("may change: %(kind)s"),
+    "delete": gettext_lazy("may delete: %(kind)s"),
+    "view": gettext_lazy("may look at: %(kind)s"),
+    "operate": gettext_lazy("may send commands: %(kind)s"),
+    "switch": gettext_lazy("may enable and disable: %(kind)s"),
+}
+# Models that no page has, and that bring no name in other languages.
+_UNSEEN: Final = (gettext_noop("idempotency key"), gettext_noop("bulk target"))
 
 # Django's own pages register on import, these after them; they lack unfold's look.
 for model in (User, Group):
@@ -45,6 +56,12 @@ def _permissions_of_django(field: str) -> Any:
     """Return a part of a form that is folded: roles are what most need."""
     title = gettext_lazy("Permissions that hold everywhere, beside the roles")
     return title, {"classes": ["collapse"], "fields": (field,)}
+
+
+def _permission_words(permission: Permission) -> str:
+    kind, verb = permission.content_type, permission.codename.partition("_")[0]
+    told = _MAY[verb] % {"kind": _(kind.name)} if verb in _MAY else permission.name
+    return f"{kind.app_labeled_name.partition(' | ')[0]} | {told}"
 
 
 class DelegatingAdmin(RecordedAdmin):
@@ -61,6 +78,8 @@ class DelegatingAdmin(RecordedAdmin):
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field: Any = super().formfield_for_manytomany(db_field, request, **kwargs)
         field.queryset = within_reach(request, field.queryset)
+        if db_field.related_model is Permission:
+            field.label_from_instance = _permission_words
         return field
 
 
