@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from django.db import connection
@@ -42,12 +43,15 @@ FROM (
 ) newest
 GROUP BY 1, 2, 3, 4
 """
+# Along the index of time alone, to which OFFSET 0 keeps it: others have all that ever failed.
 _NEWEST: Final = """
 SELECT task.id
 FROM unnest(%(begins)s::timestamptz[], %(ends)s::timestamptz[]) AS span(begin, before), LATERAL (
-    SELECT t.id, t.scheduled_at FROM scheduling_task t
-    WHERE t.scheduled_at >= span.begin AND t.scheduled_at < span.before
-      AND (t.status = ANY(%(statuses)s::text[]) OR t.outcome = ANY(%(outcomes)s::text[]))
+    SELECT t.id, t.scheduled_at FROM (
+        SELECT id, scheduled_at, namespace, status, outcome FROM scheduling_task
+        WHERE scheduled_at >= span.begin AND scheduled_at < span.before ORDER BY scheduled_at DESC OFFSET 0
+    ) t
+    WHERE (t.status = ANY(%(statuses)s::text[]) OR t.outcome = ANY(%(outcomes)s::text[]))
       AND (%(namespaces)s::text[] IS NULL OR t.namespace = ANY(%(namespaces)s::text[]))
     ORDER BY t.scheduled_at DESC LIMIT %(number)s
 ) task
@@ -101,14 +105,21 @@ class Runs:
         ended = found[TaskStatus.COMPLETED] + found[TaskStatus.FAILED]
         return found[TaskStatus.COMPLETED] / ended if ended else None
 
-    def newest_quarters(self, is_wanted: Callable[[str, str], bool], number: int) -> list[int]:
-        """Return the newest quarters, at most so many, that have any of a wanted status or outcome."""
-        wanted = (
-            quarter
-            for quarter, fates in self.quarters.items()
-            if any(is_wanted(*fate) for fate, count in fates.items() if count)
-        )
-        return sorted(wanted, reverse=True)[:number]
+    def newest_quarters(
+        self, is_wanted: Callable[[str, str], bool], number: int, *, enough: float = inf
+    ) -> list[int]:
+        """Return the newest quarters that have any of a wanted status or outcome.
+
+        At most so many, and no more than it takes to have `enough`.
+        """
+        found: list[int] = []
+        total = 0
+        for quarter in sorted(self.quarters, reverse=True):
+            wanted = sum(count for fate, count in self.quarters[quarter].items() if is_wanted(*fate))
+            if wanted and total < enough and len(found) < number:
+                found.append(quarter)
+                total += wanted
+        return found
 
 
 @dataclass(frozen=True, slots=True)

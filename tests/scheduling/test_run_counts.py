@@ -208,8 +208,25 @@ def test_the_newest_of_a_kind_are_found_in_the_quarters_that_have_any():
     found = runs()
     quarters = found.newest_quarters(lambda _status, outcome: outcome == "late", 5)
     assert quarters == [quarter_of(NOW - 3 * HOUR), quarter_of(NOW - 20 * HOUR)]
+    assert found.newest_quarters(lambda _status, outcome: outcome == "late", 1) == quarters[:1]
+    assert found.newest_quarters(lambda _status, outcome: outcome == "late", 5, enough=1) == quarters[:1]
     given = {"namespaces": None, "number": 5, "outcomes": ["late"]}
     assert newest_of(quarters, **given) == [late[1].pk, late[0].pk]
     assert newest_of(quarters[:1], **given) == [late[1].pk]
     assert newest_of(quarters, **given | {"namespaces": {"ours"}}) == []
     assert newest_of([], **given) == []
+
+
+def test_the_newest_of_a_kind_are_sought_along_time_alone():
+    for status in ("failed", "completed"):
+        planned(status)
+    with CaptureQueriesContext(connection) as queries:
+        newest_of([quarter_of(NOW - HOUR)], namespaces={"default"}, number=5, statuses=["failed"])
+    with connection.cursor() as cursor:
+        for setting in ("enable_seqscan", "enable_sort"):
+            cursor.execute(f"SET LOCAL {setting} = off")
+        cursor.execute(f"EXPLAIN {queries[0]['sql']}")
+        plan = " ".join(line for (line,) in cursor.fetchall())
+    assert "task_by_scheduled_at" in plan
+    assert "task_by_status" not in plan
+    assert "task_by_namespace" not in plan
