@@ -24,7 +24,7 @@ from tests.people import person
 FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
 ALL: Final = ("dark", "phone", "zh")
 # A page that is longer goes on below the picture.
-_MOST_PX: Final = 1500
+_MOST_PX: Final = 1400
 
 
 class Picture(NamedTuple):
@@ -68,6 +68,11 @@ def _ask_for_many(page: Page) -> None:
     page.get_by_role("button", name="Run", exact=True).click()
 
 
+def _enrol(page: Page) -> None:
+    page.get_by_role("button", name="Enrol a machine").click()
+    page.get_by_text("Waiting for the machine").wait_for()
+
+
 def _find(page: Page) -> None:
     page.keyboard.press("Control+k")
     page.keyboard.type("re")
@@ -87,6 +92,7 @@ PICTURES: Final = {
     "job-run": Picture("/admin/scheduling/job/{pk}/run/", (), _job("monthly-report")),
     "job-changes": Picture("/admin/scheduling/job/{pk}/history/", ("dark", "phone"), _job("nightly-backup")),
     "jobs-many": Picture("/admin/scheduling/job/", (), None, _ask_for_many),
+    "import": Picture("/admin/scheduling/job/import/"),
     "schedules": Picture("/admin/scheduling/schedule/", ("phone",)),
     "schedule": Picture(
         "/admin/scheduling/schedule/{pk}/change/", (), _of("scheduling.Schedule", job__name="nightly-backup")
@@ -111,7 +117,7 @@ PICTURES: Final = {
     "attempts": Picture("/admin/scheduling/taskinstance/"),
     "attempt": Picture("/admin/scheduling/taskinstance/{pk}/change/", ALL, _attempt("import-archive")),
     "attempt-failed": Picture("/admin/scheduling/taskinstance/{pk}/change/", (), _attempt("send-invoices")),
-    "timeline": Picture("/admin/scheduling/taskinstance/timeline/?by=job", ALL),
+    "timeline": Picture("/admin/scheduling/taskinstance/timeline/?by=job&hours=24", ALL),
     "backfills": Picture("/admin/scheduling/backfill/"),
     "backfill": Picture("/admin/scheduling/backfill/{pk}/change/", (), _of("scheduling.Backfill")),
     "bulk-actions": Picture("/admin/scheduling/bulkaction/"),
@@ -131,6 +137,7 @@ PICTURES: Final = {
     "agents": Picture("/admin/agents/agent/", ALL),
     "agent": Picture("/admin/agents/agent/{pk}/change/", ALL, lambda: Agent.objects.get(name=MACHINE)),
     "agent-log": Picture("/admin/agents/agent/{pk}/log/", (), lambda: Agent.objects.get(name=MACHINE)),
+    "enrolled": Picture("/admin/agents/agent/", ("dark", "phone"), None, _enrol),
     "enrol": Picture("/admin/agents/agent/enrol/", ("phone",)),
     "servers": Picture("/admin/gateway/server/"),
     "server": Picture("/admin/gateway/server/{pk}/change/", (), _of("gateway.Server")),
@@ -182,8 +189,27 @@ def test_a_page_has_its_pictures(browser: Browser, address: str, grace: User, na
             picture.steps(page)
         page.wait_for_load_state("networkidle")
         visitor.settle()
-        _take(page, FOLDER / f"{'-'.join(filter(None, (name, look)))}.webp")
+        _take(page, FOLDER / _file(name, look))
         visitor.close()
+
+
+def test_one_page_shows_them_all() -> None:
+    shown = ["# Every page of Hetuflow\n\n`make screenshots` takes these pictures of the real thing.\n"]
+    for name, picture in PICTURES.items():
+        images = "\n".join(f"![{name} {look}]({_file(name, look)})" for look in ("", *picture.looks))
+        shown.append(f"## {name}\n\n{images}\n")
+    (FOLDER / "README.md").write_text("\n".join(shown))
+    for file in FOLDER.iterdir():
+        if file.name not in {*_files(), "README.md"}:
+            file.unlink()
+
+
+def _files() -> list[str]:
+    return [_file(name, look) for name, picture in PICTURES.items() for look in ("", *picture.looks)]
+
+
+def _file(name: str, look: str) -> str:
+    return f"{'-'.join(filter(None, (name, look)))}.webp"
 
 
 def _take(page: Page, file: Path) -> None:
@@ -195,6 +221,6 @@ def _take(page: Page, file: Path) -> None:
     page.evaluate("document.documentElement.scrollTop = 0")
     # Playwright itself makes no WebP, which takes a quarter of a PNG.
     session = page.context.new_cdp_session(page)
-    answer = session.send("Page.captureScreenshot", {"format": "webp", "quality": 80})
+    answer = session.send("Page.captureScreenshot", {"format": "webp", "quality": 70})
     session.detach()
     file.write_bytes(base64.b64decode(answer["data"]))
