@@ -198,7 +198,7 @@ def size(count: float | None) -> str:
 
 
 def rule(schedule: Schedule) -> str:
-    """Return the rule of a schedule in words, its zone where that matters."""
+    """Return the rule of a schedule in words, its zone where that is not the reader's."""
     if schedule.kind == ScheduleKind.INTERVAL:
         text = _every(schedule.interval_secs or 0)
         if schedule.counts_from_the_end:
@@ -209,7 +209,7 @@ def rule(schedule: Schedule) -> str:
     if schedule.kind != ScheduleKind.CRON:
         return str(schedule.get_kind_display())
     words = _cron_words(schedule.cron_expression or "", recurrence_of(schedule).seed)
-    return words if schedule.timezone == "UTC" else f"{words} ({schedule.timezone})"
+    return words if schedule.timezone == zone() else f"{words} ({schedule.timezone})"
 
 
 def _once(instant: datetime | None) -> str:

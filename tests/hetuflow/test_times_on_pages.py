@@ -7,8 +7,10 @@ from html.parser import HTMLParser
 import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
+from django.utils import timezone
 
 from access.preferences import choose
+from scheduling.admin import words
 from tests import factories
 from tests.admin_client import browser_with
 from tests.hetuflow.test_pages import is_page, paths_of_the_admin
@@ -101,3 +103,11 @@ def test_who_may_only_look_is_told_the_same():
     assert 'title="2026-03-02 23:30:00.000 UTC">2026-03-03 07:30:00</time>' in page
     assert "Start" in page
     assert times_of(page).alone == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("reader", "told"), [("UTC", ""), ("Asia/Shanghai", " (UTC)")])
+def test_a_rule_names_its_zone_where_that_is_not_the_readers(reader, told):
+    schedule = factories.schedule(kind="cron", cron_expression="0 3 * * *", timezone="UTC")
+    with timezone.override(reader):
+        assert words.rule(schedule) == f"every day at 03:00{told}"
