@@ -91,6 +91,7 @@ def _tasks(found: overview.Figures, sight: overview.Sight) -> dict[str, Any]:
         "missed_count": _number(outcomes[Outcome.MISSED]),
         **_success(found.runs, found.before),
         "counted_since": words.time_of_day(found.runs.since) if found.runs.is_part else "",
+        "is_cut": found.runs.is_cut,
         "counted_at": words.time_of_day(found.runs.counted_at) if found.is_aged else "",
         "legend": legend(found.runs),
         **hour_rows(found),

@@ -66,13 +66,14 @@ Fates = Counter[tuple[str, str]]
 class Runs:
     """What became of the instants of a day, by quarter of an hour since the epoch, status and outcome.
 
-    `since` is later than the beginning of the day where not all of it is counted, and `counted_at` is when
-    the least recently counted part of it was.
+    `since` is later than the beginning of the day where not all of it is counted: not yet, or if it `is_cut`,
+    never, being too much. `counted_at` is when the least recently counted part of it was.
     """
 
     quarters: Mapping[int, Fates]
     since: datetime
     is_part: bool
+    is_cut: bool
     counted_at: datetime
 
     @cached_property
@@ -158,7 +159,7 @@ class Days(NamedTuple):
 
     def _runs(self, numbers: range, begin: datetime, namespaces: Collection[str] | None) -> Runs:
         found: dict[int, Fates] = {}
-        since, counted_at = begin, self.now
+        since, is_cut, counted_at = begin, False, self.now
         for number in numbers:
             quarter = self.quarters.get(number)
             if quarter is None:
@@ -167,9 +168,9 @@ class Days(NamedTuple):
             found[number] = quarter.fates(namespaces)
             counted_at = min(counted_at, quarter.counted_at)
             if quarter.since is not None:
-                since = quarter.since
+                since, is_cut = quarter.since, True
                 break
-        return Runs(quarters=found, since=since, is_part=since > begin, counted_at=counted_at)
+        return Runs(found, since, is_part=since > begin, is_cut=is_cut, counted_at=counted_at)
 
 
 class RunCounts:

@@ -292,7 +292,7 @@ def test_it_says_since_when_it_has_counted_so_far_and_goes_on(browser, monkeypat
         ended("completed", hours_ago=hours_ago)
     response = browser.get(INDEX)
     assert response.context["done_count"] == "2"
-    assert b"Counted since" in response.content
+    assert b"so far; what lies before is being counted" in response.content
     assert [hour["is_counted"] for hour in response.context["hours"]].count(False) in (20, 21)
     overview.look_again()
     response = browser.get(INDEX)

@@ -118,7 +118,8 @@ def test_of_many_the_newest_are_counted_first_until_all_are():
     assert seen[0][:2] == (2, True)
     assert [number for number, *_rest in seen] == sorted(number for number, *_rest in seen)
     assert seen[-1] == (8, False, 3, False)
-    assert count(RunCounts()).last(None).since == NOW - 3 * HOUR + QUARTER
+    first = count(RunCounts()).last(None)
+    assert (first.since, first.is_cut) == (NOW - 3 * HOUR + QUARTER, False)
 
 
 @pytest.mark.usefixtures("_few_at_once")
@@ -165,7 +166,7 @@ def test_a_quarter_with_more_than_is_ever_counted_says_since_when(monkeypatch):
     counts = RunCounts()
     for look in range(4):
         found = count(counts, now=NOW + look * SECOND).last(None)
-    assert (found.by_status(), found.is_part, found.since) == (
+    assert (found.by_status(), found.is_part and found.is_cut, found.since) == (
         {"completed": 3},
         True,
         NOW - 3 * HOUR + 2 * SECOND,
