@@ -52,6 +52,8 @@ def explanation_panel(request: HttpRequest, explanation: Explanation) -> dict[st
                 else [_link(each) for each in check.blockers if (each.kind, each.id) in seen],
             }
             for check in explanation.checks
+            # Of no agents that are left, it says nothing that none of them is enabled.
+            if check.said.values.get("among") != 0
         ],
     }
 

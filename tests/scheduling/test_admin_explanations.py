@@ -63,6 +63,12 @@ def test_a_job_leads_to_its_calendar_and_to_the_freeze_of_its_namespace(browser)
     assert links(explanation) == [page(frozen), page(calendar)]
 
 
+def test_what_nobody_is_left_for_is_not_said(browser):
+    factories.agent()
+    explanation = panel(browser, factories.task(job=factories.job(config={"labels": {"gpu": "a100"}})))
+    assert "gpu=a100 match 0 of 1 agents" in explanation["checks"][-1]["text"]
+
+
 def test_a_disabled_schedule_is_led_to(browser):
     factories.agent()
     schedule = factories.schedule(now=timezone.now())
