@@ -16,12 +16,14 @@ from benchmarks.table import Row
 from benchmarks.workers import Worker, answer_questions
 
 AIM_MS: Final = 300.0
+_STEPS: Final = "looks for up to two seconds, through what there is"
 _SCANS: Final = "all agents are read: an index of what heartbeats write would cost each of them"
 
 
-def shapes() -> list[Shape]:
-    """Return the lists, each as it opens, in its orders, and with its filters and searches."""
-    return [*_definitions(), *_history(), *_others()]
+def shapes(rows: int) -> list[Shape]:
+    """Return the lists of so many rows, as they open, in their orders, with their filters and searches."""
+    far_down = f"p={min(150, rows // 50 - 2)}"
+    return [*_definitions(far_down), *_history(far_down), *_others(far_down)]
 
 
 def _list(name: str, model: str, *queries: str, user: str = ROOT, **grows: str) -> Iterator[Shape]:
@@ -29,48 +31,48 @@ def _list(name: str, model: str, *queries: str, user: str = ROOT, **grows: str) 
         yield Shape(f"{name} {query}".strip(), f"{model}/?{query}", user=user, grows=grows.get("grows", ""))
 
 
-def _definitions() -> Iterator[Shape]:
+def _definitions(far_down: str) -> Iterator[Shape]:
     yield from _list(
         "jobs",
         "scheduling/job",
-        *("", "o=1", "o=-1", "p=150", "enabled__exact=0", "namespace=space-07", "last=failed"),
+        *("", "o=1", "o=-1", far_down, "enabled__exact=0", "namespace=space-07", "last=failed"),
         *("q=987654", "q=alpha", "q=zzzz", "q=7f", "q=tag:payroll", "q=zone=z3", "q=label:zone"),
     )
     yield from _list("jobs", "scheduling/job", "", "q=alpha", user=ONE)
     yield from _list(
         "schedules",
         "scheduling/schedule",
-        *("", "o=4", "o=-4", "p=150", "status__exact=disabled", "kind__exact=cron", "namespace=space-07"),
+        *("", "o=4", "o=-4", far_down, "status__exact=disabled", "kind__exact=cron", "namespace=space-07"),
         *("trouble=paused", "trouble=unplanned", "q=987654", "q=alpha", "q=of+job-98", "q=zone=z3"),
     )
     yield from _list("schedules", "scheduling/schedule", "", user=ONE)
     yield from _list(
         "agents",
         "agents/agent",
-        *("", "o=1", "o=-1", "p=150", "connected=yes", "enabled__exact=1", "version=same"),
+        *("", "o=0", "o=-0", far_down, "connected=yes", "enabled__exact=1", "version=same"),
         *("q=987654", "q=alpha", "q=zzzz", "q=zone=z3", "q=rack=r5", "q=label:r5"),
     )
     yield from _list(
         "agents",
         "agents/agent",
-        *("status__exact=draining", "connected=no", "version=other"),
+        *("o=6", "status__exact=draining", "connected=no", "version=other"),
         grows=_SCANS,
     )
     yield from _list(
         "calendars",
         "scheduling/calendar",
-        *("", "o=1", "o=-1", "p=150", "namespace=space-07", "q=987654", "q=alpha", "q=zzzz"),
+        *("", "o=1", "o=-1", far_down, "namespace=space-07", "q=987654", "q=alpha", "q=zzzz"),
     )
 
 
-def _history() -> Iterator[Shape]:
+def _history(far_down: str) -> Iterator[Shape]:
     for user in (ROOT, *NAMESPACES_OF):
         yield from _list("tasks", "scheduling/task", "", user=user)
         yield from _list("attempts", "scheduling/taskinstance", "", user=user)
     yield from _list(
         "tasks",
         "scheduling/task",
-        *("o=1", "o=5", "o=-5", "p=150", "status__exact=failed", "status__exact=running", "planned=24"),
+        *("o=1", "o=5", "o=-5", far_down, "status__exact=failed", "status__exact=running", "planned=24"),
         *("planned=168", "planned=future", "status__exact=failed&planned=24", "outcome__exact=late"),
         *("planned_from=2026-01-01T00:00", "planned_to=2026-11-10T00:00", "namespace=space-07"),
         *("tried=again", "job__id__exact=50", "q=%23300", "q=job-7", "q=zzzz", "q=tag:payroll", "q=zone=z3"),
@@ -78,18 +80,19 @@ def _history() -> Iterator[Shape]:
     yield from _list(
         "attempts",
         "scheduling/taskinstance",
-        *("o=1", "p=150", "status__exact=failed", "status__exact=running", "begun=24", "begun=168"),
+        *("o=0", far_down, "status__exact=failed", "status__exact=running", "begun=24", "begun=168"),
         *("begun_to=2026-11-10T00:00", "longer=5", "longer=1440", "exit_code=1", "exit_code=137"),
         *("namespace=space-07", "job__id__exact=50", "q=300", "q=agent-7", "q=zzzz", "q=zone=z3"),
-        *("q=tag:payroll", "output=goes;+9999", "output=so+it"),
+        *("q=tag:payroll", "output=so+it"),
     )
+    yield from _list("attempts", "scheduling/taskinstance", "output=goes;+9999", grows=_STEPS)
 
 
-def _others() -> Iterator[Shape]:
+def _others(far_down: str) -> Iterator[Shape]:
     yield from _list(
         "audit log",
         "access/auditentry",
-        *("", "p=150", "actor_kind__exact=token", "actor_kind__exact=user", "q=user-7", "q=job.update"),
+        *("", far_down, "actor_kind__exact=token", "actor_kind__exact=user", "q=user-7", "q=job.update"),
         *("q=300", "q=space-07", "q=job+99", "q=zzzz", "subject_type=job&subject_id=5"),
     )
     yield from _list("audit log", "access/auditentry", "", user=ONE)
@@ -103,13 +106,13 @@ def _others() -> Iterator[Shape]:
     yield from _list(
         "backfills",
         "scheduling/backfill",
-        *("", "o=1", "p=150", "status__exact=paused", "q=987654", "q=alpha", "q=zzzz", "q=user-7"),
+        *("", "o=0", far_down, "status__exact=paused", "q=987654", "q=alpha", "q=zzzz", "q=user-7"),
     )
     yield from _list("backfills", "scheduling/backfill", "", user=ONE)
     yield from _list(
         "bulk actions",
         "scheduling/bulkaction",
-        *("", "o=1", "p=150", "status__exact=cancelled", "verb__exact=job.disable"),
+        *("", "o=0", far_down, "status__exact=cancelled", "verb__exact=job.disable"),
     )
 
 
@@ -148,11 +151,11 @@ def _compared(shape: Any, workers: Mapping[int, Worker], rounds: int) -> tuple[f
 class AdminLists(Lists):
     """The same questions, of browsers that are logged in."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int) -> None:
         from django.contrib.auth.models import User  # noqa: PLC0415
         from django.test import Client  # noqa: PLC0415
 
-        super().__init__(shapes())
+        super().__init__(shapes(rows))
         User.objects.update(is_staff=True)
         self._browsers = {name: Client(SERVER_NAME="localhost") for name in (ROOT, *NAMESPACES_OF)}
         for name, browser in self._browsers.items():
@@ -175,7 +178,7 @@ def _work(size: int) -> None:
     rare = create_job(name="rare", config=labels)
     history.fill(tasks=size, model=job)
     many.fill(rows=size, model=job, rare_route=rare.route_id)
-    answer_questions(AdminLists().answer)
+    answer_questions(AdminLists(size).answer)
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ class Lists:
         pages = 0
         with self._connection.cursor() as cursor:
             for sql, params in statements:
-                if not sql.startswith("EXPLAIN"):
+                if sql.lstrip().startswith(("SELECT", "WITH")):
                     cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", params)
                     plan = cursor.fetchone()[0][0]["Plan"]
                     pages += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]

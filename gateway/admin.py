@@ -29,7 +29,8 @@ from gateway.usage_picture import spark
 from scheduling.admin import words
 from scheduling.admin.fields import CodeWidget, PairsField
 from scheduling.admin.instances import TaskInstanceAdmin
-from scheduling.admin.pages import BoundedChangeList, Button, ReadOnlyAdmin, ServiceForm
+from scheduling.admin.pages import Button, ReadOnlyAdmin, ServiceForm
+from scheduling.admin.paging import BoundedChangeList
 from scheduling.admin.permissions import may
 from scheduling.admin.searching import AGENT_PARTS, Asked, FindsParts
 from scheduling.clock import database_now

@@ -25,7 +25,8 @@ from scheduling.admin.figures import figures
 from scheduling.admin.filters import BegunFilter, NamespaceFilter
 from scheduling.admin.output import download, found_text, output_page, viewer_of
 from scheduling.admin.output_search import OutputFilter, SearchesOutput, line_link
-from scheduling.admin.pages import LIST_LIMIT, Button, ReadOnlyAdmin
+from scheduling.admin.pages import Button, ReadOnlyAdmin
+from scheduling.admin.paging import LIST_LIMIT
 from scheduling.admin.permissions import SeenAutocompleteFilter, is_seen, may
 from scheduling.admin.reasons import reason_words
 from scheduling.admin.searching import AGENT_PARTS, have_parts, jobs_named, read_search, some_ids

@@ -126,7 +126,12 @@ class JobAdmin(
         tasks = seen_by(request, Task.objects.filter(job=OuterRef(OuterRef("pk"))))
         newest = tasks.order_by("-pk").values("pk")[:_LOOK_BACK]
         ended = (
-            Task.objects.filter(pk__in=newest, status__in=(TaskStatus.COMPLETED, TaskStatus.FAILED))
+            Task.objects.filter(
+                # The job is named once more, else all tasks are walked through for it.
+                job=OuterRef("pk"),
+                pk__in=newest,
+                status__in=(TaskStatus.COMPLETED, TaskStatus.FAILED),
+            )
             .order_by("-pk")
             .values(task=JSONObject(id="pk", status="status", at="completed_at"))[:1]
         )

@@ -15,7 +15,7 @@ from unfold.contrib.filters.admin import TextFilter
 
 from rest.controls import visible
 from scheduling.admin import words
-from scheduling.admin.pages import BoundedChangeList
+from scheduling.admin.paging import BoundedChangeList
 from scheduling.models import TaskInstance
 from scheduling.services.last_lines import SEQUENCES
 from scheduling.services.output_search import TAIL_BYTES, Match, Searched, search_outputs

@@ -1,11 +1,11 @@
-"""What the admin pages of all apps share: bounded lists, buttons that post, forms that save by a service."""
+"""What the admin pages of all apps share: their look, buttons that post, forms that save by a service."""
 
 import copy
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django import forms
 from django.contrib import messages
@@ -13,7 +13,6 @@ from django.contrib.admin.actions import delete_selected
 from django.contrib.admin.options import ShowFacets
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.forms.models import construct_instance
 from django.http import (
@@ -25,7 +24,7 @@ from django.http import (
 )
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.functional import Promise, cached_property
+from django.utils.functional import Promise
 from django.utils.http import urlencode
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
@@ -33,50 +32,22 @@ from django.views.decorators.http import require_POST
 from access.errors import AccessError, NameTaken
 from agents.errors import AgentError
 from scheduling.admin.fields import fields_to_read
+from scheduling.admin.paging import BoundedChangeList, BoundedPaginator
 from scheduling.admin.permissions import PermittedAdmin, may
 from scheduling.admin.saved_filters import filters_above
 from scheduling.admin.words import MISSING
 from scheduling.errors import AlreadyExists, InvalidField, SchedulingError
 
 if TYPE_CHECKING:
-    from django.contrib.admin.views.main import ChangeList as _ChangeList
+    from django.contrib.admin.views.main import ChangeList
 
-    _Paginator = Paginator[Any]
     ModelForm = forms.ModelForm[Any]
 else:
-    from unfold.views import ChangeList as _ChangeList
-
-    _Paginator = Paginator
     ModelForm = forms.ModelForm
 
-# So many rows can be paged through; older ones are found with search and filters.
-LIST_LIMIT: Final = 10_000
 _NAMED_REFUSED: Final = 10
 # What services raise where they refuse.
 REFUSALS: Final = (SchedulingError, AgentError, AccessError)
-
-
-class BoundedPaginator(_Paginator):
-    """Counts no further than LIST_LIMIT, so that a list of a million rows opens as fast as one of ten."""
-
-    @cached_property
-    def count(self) -> int:
-        rows = cast("QuerySet[Any]", self.object_list).order_by().values("pk")
-        return rows[:LIST_LIMIT].count()
-
-    @property
-    def is_capped(self) -> bool:
-        """Whether there may be more rows than the pages show."""
-        return self.count >= LIST_LIMIT
-
-
-class BoundedChangeList(_ChangeList):
-    """Takes what was counted for the whole, where nothing was searched: one count, and no "show all"."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        if not self.query and not self.has_active_filters:
-            self.full_result_count = self.result_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +99,7 @@ class Admin(PermittedAdmin):
         ]
         return [*pressed, *super().get_urls()]
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[_ChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type["ChangeList"]:
         return BoundedChangeList
 
     def changelist_view(

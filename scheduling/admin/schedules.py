@@ -188,8 +188,9 @@ class ScheduleAdmin(
             queryset = queryset.filter(job_id__in=some_ids(request, jobs_asked(asked)))
         if not asked.words:
             return queryset, False
-        named = Q(job_id__in=some_ids(request, jobs_named(asked.words)))
-        return queryset.filter(named | begins_with(asked.text)), False
+        named = some_ids(request, Schedule.objects.present().filter(begins_with(asked.text)))
+        found = Q(job_id__in=some_ids(request, jobs_named(asked.words))) | Q(pk__in=named)
+        return queryset.filter(found), False
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "job":

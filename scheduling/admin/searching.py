@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from django.contrib import messages
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.lookups import DataContains
+from django.db import connection, transaction
 from django.db.models import F, Func, Q, QuerySet, TextField, Value
 from django.db.models.functions import Collate, Upper
 from django.db.models.lookups import GreaterThanOrEqual, LessThan, Lookup
@@ -16,7 +17,6 @@ from django.http import HttpRequest
 from django.utils.text import smart_split
 from django.utils.translation import gettext as _
 
-from scheduling.admin.pages import LIST_LIMIT
 from scheduling.admin.permissions import seen_by
 from scheduling.models import Job
 
@@ -33,6 +33,9 @@ JOB_PARTS: Final = ("name", "namespace", "description")
 CALENDAR_PARTS: Final = JOB_PARTS
 # Rows of another list are found by the ids of so many jobs or agents.
 _MATCHING: Final = 2000
+# As in the migration that makes the function.
+_PART_CHARS: Final = 3
+_PARTS: Final = ArrayField(TextField())
 _LABEL: Final = "label:"
 _TAG: Final = "tag:"
 _QUOTES: Final = "\"'"
@@ -93,8 +96,8 @@ def read_search(term: str) -> Asked:
 class FindsParts(_Base):
     """A list that is searched by parts of what `parts` hold: the fields of the model's index of parts.
 
-    Each word has to be in one of them. It takes as long among a million rows as among a few; of more than
-    can be paged through, some are found.
+    Each word has to be in one of them. It takes as long among a million rows as among a few; of very many
+    that match some are found, which is said.
     """
 
     parts: ClassVar[Sequence[str]]
@@ -110,8 +113,8 @@ class FindsParts(_Base):
         labelled = self.labelled(queryset, asked)
         if not asked.words:
             return labelled, False
-        found = labelled.filter(have_parts(self.parts, asked.words))
-        return queryset.filter(pk__in=found.order_by().values("pk")[:LIST_LIMIT]), False
+        found = some_ids(request, labelled.filter(have_parts(self.parts, asked.words)))
+        return queryset.filter(pk__in=found), False
 
 
 def have_parts(fields: Sequence[str], words: Iterable[str], *, within: Sequence[str] = ()) -> Q:
@@ -121,7 +124,7 @@ def have_parts(fields: Sequence[str], words: Iterable[str], *, within: Sequence[
     """
     condition = Q() if words else Q(pk__in=())
     for word in words:
-        condition &= Q(DataContains(_parts(*fields), _parts(Value(word))))
+        condition &= Q(DataContains(_parts(fields), Value(_least_parts(word), output_field=_PARTS)))
         condition &= Q.create([(f"{name}__icontains", word) for name in within or fields], connector=Q.OR)
     return condition
 
@@ -144,10 +147,15 @@ def begins_with(text: str) -> Q:
 
 
 def some_ids(request: HttpRequest, rows: QuerySet[Any]) -> list[Any]:
-    """Return the ids of those of `rows` that the user sees; of very many the newest, which is said."""
-    ids = list(seen_by(request, rows).order_by("-pk").values_list("pk", flat=True)[: _MATCHING + 1])
-    if len(ids) > _MATCHING:
-        text = _("More than %(n)d %(things)s match; what follows is about the newest %(n)d of them alone.")
+    """Return the ids of those of `rows` that the user sees; of very many some, which is said on the page."""
+    some = seen_by(request, rows).order_by().values_list("pk", flat=True)[: _MATCHING + 1]
+    with transaction.atomic(), connection.cursor() as cursor:
+        # With less, rows that an index found are looked at once more, which takes longer than all the rest.
+        cursor.execute("SET LOCAL work_mem = '32MB'")
+        ids = list(some)
+    is_page = request.resolver_match is None or request.resolver_match.url_name != "autocomplete"
+    if len(ids) > _MATCHING and is_page:
+        text = _("More than %(n)d %(things)s match: some of them count here. Search for more of the name.")
         things = rows.model._meta.verbose_name_plural
         messages.warning(request, text % {"n": _MATCHING, "things": things})
     return ids[:_MATCHING]
@@ -168,8 +176,15 @@ class _HasValue(_Lookup):
         return f"{left} @? {right}::jsonpath", (*left_params, *right_params)
 
 
-def _parts(*of: Any) -> Func:
-    return Func(*of, function="hetuflow_parts", output_field=ArrayField(TextField()))
+def _parts(fields: Sequence[str]) -> Func:
+    return Func(*fields, function="hetuflow_parts", output_field=_PARTS)
+
+
+def _least_parts(word: str) -> list[str]:
+    """Return the longest parts of a word that the index has: they imply all shorter ones."""
+    lowered = word.lower()
+    size = min(len(lowered), _PART_CHARS)
+    return sorted({lowered[begin : begin + size] for begin in range(len(lowered) - size + 1)})
 
 
 def _unquoted(word: str) -> str:

@@ -133,8 +133,11 @@ class TaskAdmin(BulkActions, ReadOnlyAdmin):
             queryset = queryset.filter(job_id__in=some_ids(request, jobs_asked(asked)))
         if not term:
             return queryset, False
+        is_number = term.isascii() and term.isdigit() and int(term) <= _MAX_ID
+        if is_number and asked.text.startswith("#"):
+            return queryset.filter(pk=int(term)), False
         found = Q(job_id__in=some_ids(request, jobs_named(term.split())))
-        if term.isascii() and term.isdigit() and int(term) <= _MAX_ID:
+        if is_number:
             found |= Q(pk=int(term))
         return queryset.filter(found), False
 

@@ -12,6 +12,7 @@ from django.db.models.lookups import GreaterThan
 _PATIENT = "SET statement_timeout = 0; SET lock_timeout = 0"
 _AS_BEFORE = "RESET statement_timeout; RESET lock_timeout"
 _PRESENT = Q(archived_at__isnull=True)
+_NOT_ENABLED = Q(status__in=("disabled", "expired"), archived_at__isnull=True)
 _NOT_FIRED = ("coalesced", "late", "missed", "skipped_calendar", "skipped_disabled", "skipped_overlap")
 _TOOK_LONG = Q(GreaterThan(F("completed_at") - F("created_at"), timedelta(minutes=5)))
 _FAILED = Q(exit_code__lt=0) | Q(exit_code__gt=0)
@@ -32,10 +33,15 @@ _INDEXES = [
     ("route", GinIndex(fields=["labels"], name="route_by_labels")),
     ("job", GinIndex(_parts(), name="job_by_parts")),
     ("job", Index(fields=["route"], name="job_by_route")),
+    ("job", Index(fields=["namespace", "id"], name="job_by_namespace")),
     ("job", Index(fields=["name", "id"], condition=_PRESENT, name="job_by_name")),
     ("schedule", Index(fields=["next_run_at", "id"], condition=_PRESENT, name="schedule_by_next_run")),
     ("schedule", Index(Collate(Upper("name"), "C"), condition=~Q(name=""), name="schedule_by_name")),
     ("schedule", Index(fields=["id"], condition=~Q(problem=""), name="schedule_in_trouble")),
+    (
+        "schedule",
+        Index(fields=["status", "next_run_at", "id"], condition=_NOT_ENABLED, name="schedule_not_enabled"),
+    ),
     ("task", Index(fields=["-id"], condition=Q(attempt_count__gt=1), name="task_retried")),
     (
         "task",

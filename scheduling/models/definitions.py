@@ -90,6 +90,7 @@ class Job(models.Model):
                 Func("name", "namespace", "description", function="hetuflow_parts"), name="job_by_parts"
             ),
             models.Index(fields=["route"], name="job_by_route"),
+            models.Index(fields=["namespace", "id"], name="job_by_namespace"),
             models.Index(fields=["name", "id"], condition=Q(archived_at__isnull=True), name="job_by_name"),
         ]
 
@@ -224,6 +225,11 @@ class Schedule(models.Model):
             ),
             models.Index(Collate(Upper("name"), "C"), condition=~Q(name=""), name="schedule_by_name"),
             models.Index(fields=["id"], condition=~Q(problem=""), name="schedule_in_trouble"),
+            models.Index(
+                fields=["status", "next_run_at", "id"],
+                condition=Q(status__in=("disabled", "expired"), archived_at__isnull=True),
+                name="schedule_not_enabled",
+            ),
             models.Index(
                 fields=["id"],
                 condition=Q(kind="interval", interval_mode="delay", status="enabled", next_run_at=None),

@@ -4,7 +4,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from scheduling.admin import pages
+from scheduling.admin import paging
 from scheduling.models import OutputChunk, Task, TaskInstance
 from scheduling.services.claiming import claim
 from tests import factories
@@ -67,7 +67,7 @@ def test_the_list_takes_as_many_queries_for_forty_tasks_as_for_one(browser, djan
 
 
 def test_the_list_counts_no_further_than_its_limit(browser, monkeypatch):
-    monkeypatch.setattr(pages, "LIST_LIMIT", 3)
+    monkeypatch.setattr(paging, "LIST_LIMIT", 3)
     for _ in range(5):
         factories.task()
     response = browser.get(LIST)
@@ -85,7 +85,7 @@ def test_nobody_counts_the_whole_table(browser, django_assert_max_num_queries):
         if "COUNT(" in query["sql"] and "_alert" not in query["sql"]
     ]
     assert len(counts) == 1
-    assert f"LIMIT {pages.LIST_LIMIT}" in counts[0]
+    assert f"LIMIT {paging.LIST_LIMIT}" in counts[0]
 
 
 def test_cancel_ends_a_waiting_task_and_says_so(browser):
