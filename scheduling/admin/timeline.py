@@ -145,11 +145,13 @@ def _text(given: str) -> str:
     return "" if "\x00" in given or len(given) > 255 else given.strip()
 
 
-def _hours(given: QueryDict, begins: Sequence[datetime], *, now: datetime) -> int:
+def _hours(given: QueryDict, begins: Sequence[datetime] | None, *, now: datetime) -> int:
     """Return the hours that were asked for, or so many that what ran lately is seen."""
     hours = given.get("hours", "")
     if hours in map(str, _HOURS):
         return int(hours)
+    if begins is None:
+        return max(_HOURS)
     if not begins:
         return _IF_NOTHING_RAN
     ages = [now - begin for begin in begins if now - begin < _LOOKED_BACK] or [_LOOKED_BACK]
@@ -164,8 +166,12 @@ def _span(given: QueryDict) -> tuple[datetime, datetime] | None:
     return None
 
 
-def _empty(request: HttpRequest, begins: Sequence[datetime], *, now: datetime) -> dict[str, Any] | None:
-    """Return what is said where nothing ran lately, and where to go from there."""
+def _empty(
+    request: HttpRequest, begins: Sequence[datetime] | None, *, now: datetime
+) -> dict[str, Any] | None:
+    """Return what is said where nothing ran lately, as far as that is known, and where to go from there."""
+    if begins is None:
+        return None
     if not begins:
         is_chosen = any(request.GET.get(name) for name in ("job", "agent", "namespace", "status"))
         return {"is_chosen": is_chosen, "shows_jobs": may(request, "scheduling.view_job")}

@@ -40,6 +40,7 @@ _EARLIER: Final = (
        ORDER BY i.completed_at DESC LIMIT (SELECT %(looked_at)s + 1)""",
     "i.created_at < %(since)s AND i.status IN ('pending', 'dispatched', 'running') {conditions}",
 )
+_ALL: Final = "true"
 _COLUMNS: Final = {"job_id": "bigint", "agent_id": "uuid", "namespace": "text", "status": "text"}
 _BAR: Final = """i.id, i.task_id, i.attempt, i.job_id, i.agent_id, i.namespace, i.status,
     COALESCE(i.started_at, i.created_at) AS begin, i.completed_at"""
@@ -143,6 +144,11 @@ class _Walk(NamedTuple):
     order: str
     range: str
 
+    @property
+    def has_to_match(self) -> bool:
+        """Whether not all along the index is what is chosen."""
+        return self.matches != _ALL
+
 
 def bars_between(chosen: Chosen, *, begin: datetime, end: datetime) -> list[Bar] | None:
     """Return the attempts that overlap [begin, end), the newest first, or None for too many.
@@ -172,16 +178,18 @@ def bars_between(chosen: Chosen, *, begin: datetime, end: datetime) -> list[Bar]
     return None
 
 
-def newest_begins(chosen: Chosen, *, number: int) -> list[datetime]:
+def newest_begins(chosen: Chosen, *, number: int) -> list[datetime] | None:
     """Return when the newest attempts were created, at most so many, the newest first.
 
-    Looked for among the newest NEWEST_LOOKED_AT of each job, agent, namespace or status that is chosen.
+    Looked for among the newest NEWEST_LOOKED_AT of each job, agent, namespace or status that is chosen; None
+    where there is none among them, though there may be older ones.
     """
     walk = _walks(chosen)[0]
     values = _values(chosen) | {"looked_at": NEWEST_LOOKED_AT, "number": number}
     with connection.cursor() as cursor:
         cursor.execute(_NEWEST.format(**walk._asdict()), values)
-        return [created_at for (created_at,) in cursor.fetchall()]
+        found = [created_at for (created_at,) in cursor.fetchall()]
+    return found if found or not walk.has_to_match else None
 
 
 def counts_between(chosen: Chosen, *, by: By, begin: datetime, end: datetime) -> list[Count]:
@@ -233,7 +241,7 @@ def _by_likelihood(given: Mapping[str, Collection[Any]]) -> list[str]:
 
 
 def _walk(column: str | None, given: Mapping[str, Collection[Any]]) -> _Walk:
-    matches = " AND ".join(["true", *(_is_any(other) for other in given if other != column)])
+    matches = " AND ".join([_ALL, *(_is_any(other) for other in given if other != column)])
     if column is None:
         return _Walk("(VALUES (1)) AS each(value)", "true", matches, "i.created_at DESC", _OF_ALL)
     if len(given[column]) == 1:

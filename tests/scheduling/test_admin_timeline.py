@@ -119,6 +119,16 @@ def test_where_nothing_ran_the_page_says_what_to_do(browser):
     assert browser.get(PAGE).context["empty"] is None
 
 
+def test_of_what_is_narrowed_twice_it_does_not_say_that_it_never_ran_unless_it_knows(browser, monkeypatch):
+    monkeypatch.setattr(timeline, "NEWEST_LOOKED_AT", 2)
+    job, agent = factories.job(name="backup"), factories.agent()
+    for age in (3, 2, 1):
+        attempt(NOW - age * HOUR, MINUTE, task=factories.task(job=job), agent=agent if age == 3 else None)
+    response = browser.get(PAGE, {"job": "backup", "agent": agent.name})
+    assert (response.context["empty"], response.context["config"]["hours"]) == (None, 168)
+    assert browser.get(PAGE, {"job": "backup"}).context["config"]["hours"] == 6
+
+
 def test_where_nothing_ran_lately_the_page_leads_to_the_last_run(browser):
     attempt(NOW - 30 * DAY, MINUTE)
     empty = browser.get(PAGE, {"by": "job"}).context["empty"]
