@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 # So many objects are named before one says yes; the count is of all.
 _NAMED: Final = 10
+_OF_ARCHIVING: Final = gettext_lazy(
+    "They leave every list and plan nothing more; what they ran stays readable."
+)
+# Takes the place of Django's own action, which would delete.
+_ARCHIVING: Final = frozenset({BulkVerb.ARCHIVE_JOBS, BulkVerb.ARCHIVE_SCHEDULES})
 # So long a request works on an action itself, so that a few objects are done when its page comes.
 _AT_ONCE_SECS: Final = 1.0
 
@@ -68,6 +73,16 @@ WORDINGS: Final[dict[BulkVerb, Wording]] = {
         icon="pause_circle",
         style="hf-danger",
     ),
+    BulkVerb.ARCHIVE_JOBS: Wording(
+        offer=gettext_lazy("Archive …"),
+        question=ngettext_lazy("Archive %(n)s job?", "Archive %(n)s jobs?", "count"),
+        consequence=gettext_lazy(
+            "They leave every list and plan nothing more; what they ran stays readable."
+        ),
+        button=gettext_lazy("Archive"),
+        icon="archive",
+        style="hf-danger",
+    ),
     BulkVerb.ENABLE_SCHEDULES: Wording(
         offer=gettext_lazy("Enable …"),
         question=ngettext_lazy("Enable %(n)s schedule?", "Enable %(n)s schedules?", "count"),
@@ -81,6 +96,16 @@ WORDINGS: Final[dict[BulkVerb, Wording]] = {
         consequence=gettext_lazy("Their waiting runs are withdrawn; commands that run go on."),
         button=gettext_lazy("Disable"),
         icon="pause_circle",
+        style="hf-danger",
+    ),
+    BulkVerb.ARCHIVE_SCHEDULES: Wording(
+        offer=gettext_lazy("Archive …"),
+        question=ngettext_lazy("Archive %(n)s schedule?", "Archive %(n)s schedules?", "count"),
+        consequence=gettext_lazy(
+            "They leave every list and plan nothing more; what they ran stays readable."
+        ),
+        button=gettext_lazy("Archive"),
+        icon="archive",
         style="hf-danger",
     ),
     BulkVerb.CANCEL_TASKS: Wording(
@@ -131,6 +156,8 @@ class BulkActions(PermittedAdmin):
         if self.actions is None or "_popup" in request.GET:
             return actions
         offered = {}
+        if _ARCHIVING & set(self.bulk_verbs):
+            actions.pop("delete_selected", None)
         for verb in self.bulk_verbs:
             if may(request, DEEDS[verb].permission):
                 name = action_name(verb)

@@ -42,7 +42,12 @@ def disable(job_admin: Any, request: HttpRequest, job: Job) -> str:
 class JobActions(BulkActions, ServiceAdmin):
     """The buttons and actions of jobs; each job is asked whether the user may."""
 
-    bulk_verbs = (BulkVerb.RUN_JOBS, BulkVerb.ENABLE_JOBS, BulkVerb.DISABLE_JOBS)
+    bulk_verbs = (
+        BulkVerb.RUN_JOBS,
+        BulkVerb.ENABLE_JOBS,
+        BulkVerb.DISABLE_JOBS,
+        BulkVerb.ARCHIVE_JOBS,
+    )
     buttons = (
         Button(
             name="enable",

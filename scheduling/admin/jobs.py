@@ -245,7 +245,6 @@ class JobAdmin(
     # --- deleting archives ----------------------------------------------------------------------------
 
     delete_confirmation_template = "admin/scheduling/job/archive.html"
-    delete_selected_confirmation_template = "admin/hetuflow/archive_selected.html"
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
@@ -261,7 +260,3 @@ class JobAdmin(
             by=actor_of(request),
             permit=permit(request, "scheduling.delete_job"),
         )
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        for job in queryset:
-            self.delete_model(request, job)

@@ -97,7 +97,6 @@ class ScheduleAdmin(
     change_form_outer_before_template = "admin/scheduling/schedule/summary.html"
     change_form_outer_after_template = "admin/scheduling/schedule/upcoming.html"
     delete_confirmation_template = "admin/scheduling/schedule/archive.html"
-    delete_selected_confirmation_template = "admin/hetuflow/archive_selected.html"
     list_display = ("when", "of_job", "state", "next", "last", "run_count", "ledger")
     list_filter = (
         ("status", ChoicesDropdownFilter),
@@ -108,7 +107,7 @@ class ScheduleAdmin(
         TroubleFilter,
     )
     list_select_related = ("job", "calendar")
-    bulk_verbs = (BulkVerb.ENABLE_SCHEDULES, BulkVerb.DISABLE_SCHEDULES)
+    bulk_verbs = (BulkVerb.ENABLE_SCHEDULES, BulkVerb.DISABLE_SCHEDULES, BulkVerb.ARCHIVE_SCHEDULES)
     search_fields = ("name", "job__name")
     search_help_text = gettext_lazy("Job, beginning of the name, tag:nightly, zone=eu or label:zone")
     autocomplete_fields = ("job",)
@@ -327,10 +326,6 @@ class ScheduleAdmin(
             by=actor_of(request),
             permit=permit(request, "scheduling.delete_schedule"),
         )
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
-        for schedule in queryset:
-            self.delete_model(request, schedule)
 
 
 def _preview_url(schedule: Schedule | None) -> str:

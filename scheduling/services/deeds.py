@@ -13,7 +13,13 @@ from access.permits import Permit, Permits
 from scheduling.kinds import BulkVerb, ScheduleStatus
 from scheduling.models import Alert, BulkTarget, Job, Schedule, Task
 from scheduling.services import alerts, importing, manual, many
-from scheduling.services.definitions import disable_schedule, enable_schedule, update_job
+from scheduling.services.definitions import (
+    archive_job,
+    archive_schedule,
+    disable_schedule,
+    enable_schedule,
+    update_job,
+)
 from scheduling.states import TASK_RETRYABLE, TASK_TERMINAL
 
 # So many targets are done in one transaction, where a few statements do for all of them.
@@ -95,6 +101,11 @@ DEEDS: Final[dict[BulkVerb, Deed]] = {
         # Of each, many tasks may wait that are skipped.
         at_once=10,
     ),
+    BulkVerb.ARCHIVE_JOBS: _deed(
+        "scheduling.delete_job",
+        lambda pk, now, by, permit: archive_job(job_id=pk, now=now, by=by, permit=permit),
+        Q(archived_at__isnull=True),
+    ),
     BulkVerb.ENABLE_SCHEDULES: _deed(
         "scheduling.switch_schedule",
         lambda pk, now, by, permit: enable_schedule(schedule_id=pk, now=now, by=by, permit=permit),
@@ -108,6 +119,11 @@ DEEDS: Final[dict[BulkVerb, Deed]] = {
         ~Q(status=ScheduleStatus.DISABLED),
         partial(many.switch_schedules, enabled=False),
         at_once=50,
+    ),
+    BulkVerb.ARCHIVE_SCHEDULES: _deed(
+        "scheduling.delete_schedule",
+        lambda pk, now, by, permit: archive_schedule(schedule_id=pk, now=now, by=by, permit=permit),
+        Q(archived_at__isnull=True),
     ),
     BulkVerb.CANCEL_TASKS: _deed(
         "scheduling.change_task",

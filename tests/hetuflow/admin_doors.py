@@ -242,8 +242,8 @@ DOORS: dict[str, tuple[Callable[[], Callable[[Any], Any]], str]] = {
         lambda: press("scheduling.bulkaction", "import", checked_import()),
         "bulk_action.create",
     ),
-    "scheduling.job action delete_selected": (
-        lambda: acts("scheduling.job", "delete_selected", factories.job()),
+    "scheduling.job action archive_selected": (
+        lambda: acts("scheduling.job", "archive_selected", factories.job()),
         "job.delete",
     ),
     "scheduling.job action run_selected": (
@@ -286,8 +286,8 @@ DOORS: dict[str, tuple[Callable[[], Callable[[Any], Any]], str]] = {
         lambda: posts(url_of("scheduling.schedule", "delete", factories.schedule().pk), post="yes"),
         "schedule.delete",
     ),
-    "scheduling.schedule action delete_selected": (
-        lambda: acts("scheduling.schedule", "delete_selected", factories.schedule()),
+    "scheduling.schedule action archive_selected": (
+        lambda: acts("scheduling.schedule", "archive_selected", factories.schedule()),
         "schedule.delete",
     ),
     "scheduling.schedule action enable_selected": (

@@ -124,7 +124,9 @@ def test_nothing_of_another_namespace_can_be_changed_by_any_address():
     assert contents() == before
 
 
-@pytest.mark.parametrize("action", ["delete_selected", "run_selected", "enable_selected", "disable_selected"])
+@pytest.mark.parametrize(
+    "action", ["archive_selected", "run_selected", "enable_selected", "disable_selected"]
+)
 @pytest.mark.parametrize("across", ["0", "1"])
 def test_no_action_on_several_reaches_another_namespace(action, across):
     hidden = fill("classified")

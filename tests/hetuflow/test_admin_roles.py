@@ -53,7 +53,7 @@ def test_buttons_are_those_of_the_role_in_the_objects_namespace(both):
     [
         ("disable_selected", lambda job: not job.enabled),
         ("run_selected", lambda job: job.tasks.exists()),
-        ("delete_selected", lambda job: job.archived_at is not None),
+        ("archive_selected", lambda job: job.archived_at is not None),
     ],
 )
 def test_an_action_on_several_is_done_where_one_may_and_the_others_are_named(both, action, is_done):
@@ -66,7 +66,7 @@ def test_an_action_on_several_is_done_where_one_may_and_the_others_are_named(bot
 
 def test_the_question_before_an_action_on_several_lists_only_those_that_one_may_touch(both):
     ours, theirs = factories.job(namespace="ours"), factories.job(namespace="theirs")
-    for action in ("run_selected", "delete_selected"):
+    for action in ("run_selected", "archive_selected"):
         chosen = {"action": action, "_selected_action": [ours.pk, theirs.pk]}
         content = both.post(JOBS, chosen).content.decode()
         assert f'name="_selected_action" value="{ours.pk}"' in content

@@ -246,13 +246,14 @@ def test_all_errors_are_listed_above_the_form_whose_tabs_may_hide_their_fields(b
     assert "Memory limit in MiB" in above
 
 
-def test_deleting_several_says_that_it_archives_and_does(browser):
+def test_several_are_archived_after_a_question_that_says_so(browser):
     chosen = [factories.job().pk, factories.job().pk]
     factories.job()
-    action = {"action": "delete_selected", "_selected_action": chosen}
+    action = {"action": "archive_selected", "_selected_action": chosen}
+    assert b"delete_selected" not in browser.get(LIST).content
     assert b"what they ran stays readable" in browser.post(LIST, action).content
     assert Job.objects.present().count() == 3
-    browser.post(LIST, action | {"post": "yes"})
+    browser.post(LIST, action | {"confirmed": "yes"})
     assert Job.objects.present().count() == 1
     assert Job.objects.count() == 3
 
