@@ -15,11 +15,14 @@ from django.utils.translation import gettext as _
 
 from agents.models import Agent
 from scheduling.admin.permissions import may, seen_by
+from scheduling.admin.searching import AGENT_PARTS, CALENDAR_PARTS, JOB_PARTS, begins_with, have_parts
 from scheduling.models import Calendar, Job, Schedule, Task, TaskInstance
 
 # Of each kind so many are named; the lists have all.
 _NAMED: Final = 6
 _MAX_CHARS: Final = 200
+# Among so many that match those are sought that begin with the term.
+_LOOKED_AT: Final = 2000
 _MAX_ID: Final = 2**63 - 1
 # The number of a task, as it is written on pages, and of one of its attempts.
 _NUMBER: Final = re.compile(r"#?(?P<task>\d{1,19})(?:\.(?P<attempt>\d{1,9}))?")
@@ -99,17 +102,27 @@ def _by_id(request: HttpRequest, term: str) -> Iterator[Found]:
 
 
 def _by_name(request: HttpRequest, model: type[Model], icon: str, term: str) -> Iterator[Found]:
-    """Yield those whose name holds the term, those that begin with it first."""
+    """Yield those whose name holds the term, those that begin with it first; of very many some."""
     rows = _seen(request, model)
-    named = Q(name__icontains=term)
-    if model is Job and "/" in term:
-        namespace, _slash, name = term.partition("/")
-        named |= Q(namespace__iexact=namespace, name__icontains=name)
+    some = rows.filter(_named(model, term)).order_by().values("pk")[:_LOOKED_AT]
     if model is Schedule:
         rows = rows.select_related("job")
-    ordered = rows.filter(named).order_by(StrIndex(Lower("name"), Value(term.lower())), "name", "pk")
+    ordered = rows.filter(pk__in=some).order_by(StrIndex(Lower("name"), Value(term.lower())), "name", "pk")
     for row in ordered[:_NAMED]:
         yield _found(row, row.name, _beside(row), icon)
+
+
+def _named(model: type[Model], term: str) -> Q:
+    """Return the condition that a name holds the term, or for schedules begins with it, by an index."""
+    if model is Schedule:
+        return begins_with(term)
+    fields = {Job: JOB_PARTS, Agent: AGENT_PARTS, Calendar: CALENDAR_PARTS}[model]
+    named = have_parts(fields, [term], within=("name",))
+    if model is Job and "/" in term:
+        namespace, _slash, name = term.partition("/")
+        words = [word for word in (namespace, name) if word]
+        named |= have_parts(fields, words) & Q(namespace__iexact=namespace, name__icontains=name)
+    return named
 
 
 def _beside(row: Any) -> str:

@@ -4,6 +4,7 @@ What they sort is a page, or what a search found and a limit bounds; what is cou
 """
 
 import re
+from urllib.parse import quote
 
 import pytest
 from django.db import connection, transaction
@@ -152,6 +153,14 @@ def test_an_index_gives_the_rows_of_a_list_in_its_order(things, many, who, path)
 @pytest.mark.parametrize("path", every(FEW))
 def test_an_index_finds_the_few_rows_of_a_list(things, path):
     for sql, plan in plans_of(client_of(superuser=True), path.format(**things)):
+        assert read_whole(plan) == set(), sql
+
+
+@pytest.mark.parametrize("term", ["abc", "a", "default/abc", "abc/", "#12"])
+def test_an_index_finds_what_is_sought_from_anywhere(things, term):
+    plans = plans_of(client_of(superuser=True), f"find/?q={quote(term)}")
+    assert plans
+    for sql, plan in plans:
         assert read_whole(plan) == set(), sql
 
 

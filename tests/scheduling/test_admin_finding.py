@@ -34,9 +34,10 @@ def attempt():
     return TaskInstance.objects.get(task=task)
 
 
-def test_jobs_schedules_agents_and_calendars_are_found_by_a_part_of_their_name(browser):
+def test_jobs_agents_and_calendars_are_found_by_a_part_of_their_name_schedules_by_its_beginning(browser):
     job = factories.job(name="nightly-import")
-    schedule = factories.schedule(job=job, name="the night")
+    schedule = factories.schedule(job=job, name="Nightly")
+    factories.schedule(job=job, name="every night")
     agent = factories.agent()
     Agent.objects.filter(pk=agent.pk).update(name="worker-of-the-NIGHT")
     calendar = create_calendar(name="nights off")
