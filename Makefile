@@ -35,7 +35,7 @@ run: $(VENV)/.installed ## Start everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/python manage.py standalone
 
 test: $(VENV)/.installed-dev ## Run the tests on a PostgreSQL of their own
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-browser: $(VENV)/.installed-dev ## Drive the admin with the Chromium of this machine
 	@$(BIN)/python -m tests.browser $(ARGS)
