@@ -67,8 +67,11 @@ def _run(job: "Job", *, count: int, spread_secs: float) -> list[float]:
     first = database_now().replace(microsecond=0) + timedelta(seconds=3)
     tasks.insert_tasks(job=job, count=count, first=first, step_secs=spread_secs / count)
     wait_until(lambda: tasks.unfinished(job) == 0, "all tasks end", every_secs=0.2)
+    ended = TaskInstance.objects.filter(job=job, status="completed").select_related("task")
+    # Results and output are stored by turns; either may be there first.
+    wait_until(lambda: not ended.filter(stdout_bytes=0).exists(), "all output is stored", every_secs=0.1)
     late_ms = []
-    for instance in TaskInstance.objects.filter(job=job, status="completed").select_related("task"):
+    for instance in ended:
         started_ns = int(read_output(instance=instance, stream="stdout"))
         due = instance.task.due_at
         due_ns = int(due.timestamp()) * 10**9 + due.microsecond * 1000
