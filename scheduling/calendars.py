@@ -171,6 +171,7 @@ def is_known_country(country: str, subdivision: str = "") -> bool:
 
 @lru_cache(maxsize=1024)
 def _holidays(country: str, subdivision: str, year: int) -> dict[date, str]:
-    found = holidays.country_holidays(country, subdiv=subdivision or None, years=year)
+    # Without a language it would be that of the process's environment, and differ from server to server.
+    found = holidays.country_holidays(country, subdiv=subdivision or None, years=year, language="en_US")
     # A holiday that falls into the year before is found there.
     return {day: name for day, name in found.items() if day.year == year}

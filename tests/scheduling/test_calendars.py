@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from scheduling import calendars
 from scheduling.calendars import Blackout, CalendarRules, DaysOff, Window, is_known_country
 from scheduling.models import Calendar
 from scheduling.services.calendars import rules_of
@@ -22,6 +23,13 @@ def utc(*parts):
 def test_a_holiday_of_a_country_is_forbidden_with_its_name():
     assert CHINA.forbids(utc(2026, 10, 1, 1), SHANGHAI) == "china: National Day"
     assert CHINA.forbids(utc(2026, 9, 30, 1), SHANGHAI) == ""
+
+
+@pytest.mark.parametrize("language", ["zh_CN", "en_US", "C"])
+def test_a_holiday_has_the_same_name_whatever_the_language_of_the_servers_environment(monkeypatch, language):
+    monkeypatch.setenv("LANGUAGE", language)
+    calendars._holidays.cache_clear()
+    assert CHINA.forbids(utc(2026, 10, 1, 1), SHANGHAI) == "china: National Day"
 
 
 def test_the_day_is_that_of_the_schedules_zone():
