@@ -159,6 +159,7 @@ def test_who_may_change_jobs_exports_those_and_nobody_else_any():
 def test_an_import_is_its_owners():
     user = people.with_role("editor")
     action = importing.begin_check(entries=read(FILE.encode()), user=user, by=ANN)
+    bulk.work(action, for_secs=60)
     other = browser_with(("editor", "*"))
     url = reverse("admin:scheduling_bulkaction_import", args=[action.pk])
     assert other.post(url).status_code in (302, 403, 404)
