@@ -53,6 +53,8 @@ class ImportForm(forms.Form):
         required=False,
         strip=False,
         widget=CodeWidget(rows=10, placeholder="hetuflow: 1\njobs:\n- name: …"),
+        # Django takes no more in a field, and answers a bare 400.
+        help_text=gettext_lazy("At most 2 MB; choose a file for more."),
     )
     entries: list[Entry]
 
